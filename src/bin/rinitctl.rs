@@ -1,1 +1,3 @@
+//! rinitctl: the client.
+
 fn main() {}
