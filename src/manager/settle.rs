@@ -56,7 +56,7 @@ impl Manager {
                 self.jobs.dirty.insert(change.unit.clone());
             }
         } else if job.stop_first && down {
-            self.jobs.restart_half_done(&change.unit);
+            self.restart_half_done(&change.unit);
         } else if job.kind == JobKind::Stop && down {
             self.finish_job(&change.unit, JobResult::Done, "");
         } else if job.kind == JobKind::Reload {
@@ -125,10 +125,18 @@ impl Manager {
         let settled = !self.out.changes.iter().any(|change| change.unit == *unit);
         if down && settled {
             if restarting {
-                self.jobs.restart_half_done(unit);
+                self.restart_half_done(unit);
             } else {
                 self.finish_job(unit, JobResult::Done, "");
             }
+        }
+    }
+
+    /// The stop of a restart is done: others that waited for it may go on.
+    fn restart_half_done(&mut self, unit: &UnitName) {
+        self.jobs.restart_half_done(unit);
+        if let Some(definition) = self.services.get(unit).map(|service| service.unit.clone()) {
+            self.jobs.wake(&self.graph, &definition);
         }
     }
 
