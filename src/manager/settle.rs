@@ -68,7 +68,7 @@ impl Manager {
 
     fn start_follows(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
-        let verdict = service.verdict.clone();
+        let verdict = service.verdict.as_deref().cloned();
         match change.to.active_state() {
             ActiveState::Active => self.finish_job(&change.unit, JobResult::Done, ""),
             ActiveState::Inactive => {
@@ -85,7 +85,7 @@ impl Manager {
 
     fn reload_follows(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
-        let (result, reason) = match (change.to, service.verdict.clone()) {
+        let (result, reason) = match (change.to, service.verdict.as_deref().cloned()) {
             (SubState::Reload, _) => return,
             (_, Some(verdict)) => verdict,
             (SubState::Running, None) => (JobResult::Done, String::new()),
