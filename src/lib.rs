@@ -7,4 +7,5 @@
 //! ```
 
 pub mod manager;
+pub mod sys;
 pub mod unit;
