@@ -8,10 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod command;
+pub mod condition;
+pub mod environment;
+pub mod limit;
 pub mod name;
 pub mod problem;
 pub mod process;
 pub mod service;
+pub mod specifier;
+pub mod syntax;
+pub mod timespan;
+pub mod value;
 
 pub use name::{UnitKind, UnitName};
 pub use problem::{Problem, Severity, SourceFile, Span};
