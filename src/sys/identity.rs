@@ -128,6 +128,6 @@ mod tests {
         assert_eq!(database.group("77"), Some(77));
         assert_eq!(database.group("nope"), None);
         assert_eq!(database.groups_of("web"), [4, 9]);
-        assert_eq!(Database::default().groups_of("web"), []);
+        assert!(Database::default().groups_of("web").is_empty());
     }
 }

@@ -8,6 +8,7 @@ mod child;
 pub mod clock;
 pub mod early;
 pub mod exec;
+pub mod glob;
 pub mod identity;
 pub mod kill;
 pub mod proc;

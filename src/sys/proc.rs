@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use super::Pid;
+use crate::unit::process::Signal;
 
 /// A line of `/proc/PID/stat`, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +82,14 @@ pub fn invocation_id(pid: Pid) -> Option<u128> {
     let value =
         bytes.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"INVOCATION_ID="))?;
     u128::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()
+}
+
+/// Whether a process catches a signal (`SigCgt` of `/proc/PID/status`).
+pub fn catches(pid: Pid, signal: Signal) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught & super::signals::bit(signal.number()) != 0
 }
 
 /// The pid that the namespace gave out last (fifth field of /proc/loadavg): if it has not moved,
