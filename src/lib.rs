@@ -6,5 +6,6 @@
 //! bin → cli, init → control, sys → manager → unit      sys and manager never see each other
 //! ```
 
+pub mod cli;
 pub mod manager;
 pub mod unit;

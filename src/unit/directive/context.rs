@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use super::{Directive, Kind, Support};
 use crate::unit::command::{ExecCommand, parse_commands};
-use crate::unit::environment::parse_assignments;
+use crate::unit::environment::{is_variable_name, parse_assignments};
+use crate::unit::name::NameError;
 use crate::unit::problem::{Problem, SourceFile, Span};
 use crate::unit::raw::{Item, Spelling, Value, locate};
 use crate::unit::specifier::Specifiers;
 use crate::unit::value::{self, ValueError};
-use crate::unit::{Dependency, NameError, UnitName};
+use crate::unit::{Dependency, UnitName};
 
 /// Where a value comes from, and where its problems go.
 #[derive(Debug)]
@@ -194,9 +195,7 @@ impl Context<'_> {
         match &item.value {
             Value::Text(text) if text.trim().is_empty() => vec![None],
             Value::Array(items) if items.is_empty() => vec![None],
-            Value::Array(items) => {
-                items.iter().filter_map(|item| self.element(item)).collect()
-            }
+            Value::Array(items) => items.iter().filter_map(|item| self.element(item)).collect(),
             Value::Text(text) => vec![Some(Part { text, item, verbatim: false })],
             Value::Integer { decimal, .. } if self.directive.kind == Kind::ExitStatuses => {
                 vec![Some(Part { text: decimal, item, verbatim: true })]
@@ -247,7 +246,7 @@ impl Context<'_> {
                 continue;
             }
             match crate::unit::syntax::split_words(&text) {
-                Ok(words) => list.extend(words),
+                Ok((words, _)) => list.extend(words.into_iter().map(|word| word.text)),
                 Err(error) => self.refuse(part.item, ValueError { range: None, ..error }),
             }
         }
@@ -264,9 +263,7 @@ impl Context<'_> {
                 let range = locate(&self.file.text, self.spelling, &part.item.range, &inner);
                 let span = Some(self.span(range));
                 if let Some(name) = self.unit_name(part.item, word, inner) {
-                    if !list.iter().any(|known| known.name == name) {
-                        list.push(Dependency { name, span });
-                    }
+                    list.push(Dependency { name, span });
                 }
             }
         }
@@ -322,9 +319,7 @@ impl Context<'_> {
         let is_array = |item: &Item| matches!(item.value, Value::Array(_));
         if !items.iter().any(is_array) {
             self.argv(list, whole, items);
-            let several = |item: &Item| {
-                matches!(&item.value, Value::Text(text) if text.starts_with('/') && text.contains(' '))
-            };
+            let several = |item: &Item| matches!(&item.value, Value::Text(text) if text.starts_with('/') && text.contains(' '));
             if let Some(item) = items.iter().skip(1).find(|item| several(item)) {
                 let message = "this word of one command looks like a command of its own".into();
                 let hint = "an array of strings is one argv; write an array of arrays for several \
@@ -376,7 +371,9 @@ impl Context<'_> {
             };
             if !part.verbatim {
                 match parse_assignments(part.text, self.specifiers) {
-                    Ok(pairs) => pairs.into_iter().for_each(|(name, value)| assign(list, name, value)),
+                    Ok(pairs) => {
+                        pairs.into_iter().for_each(|(name, value)| assign(list, name, value))
+                    }
                     Err(error) => self.refuse(part.item, error),
                 }
                 continue;
@@ -395,19 +392,11 @@ impl Context<'_> {
         self.scalar(item).map(ToString::to_string)
     }
 
-    fn variable(
-        &mut self,
-        list: &mut Vec<(String, String)>,
-        item: &Item,
-        name: &str,
-        value: &str,
-    ) {
+    fn variable(&mut self, list: &mut Vec<(String, String)>, item: &Item, name: &str, value: &str) {
         let Some(value) = self.expanded(item, value) else {
             return;
         };
-        let name_char = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let digit = name.starts_with(|c: char| c.is_ascii_digit());
-        if name.is_empty() || digit || !name.chars().all(name_char) {
+        if !is_variable_name(name) {
             self.refuse_text(item, format!("{name:?} is not the name of a variable"));
         } else if value.contains('\0') {
             self.refuse_text(item, format!("the value of {name} holds a NUL byte"));
