@@ -121,6 +121,7 @@ fn known_section(
             problems.push(Problem::error(span, message).hint(hint));
             None
         }
+        None if raw.broken => None, // the broken line above it may have been its header
         None => {
             let problem = Problem::error(span, format!("unknown section [{name}]"));
             let names = Section::ALL.into_iter().map(Section::name);

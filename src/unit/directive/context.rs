@@ -17,7 +17,7 @@ use crate::unit::problem::{Problem, SourceFile, Span};
 use crate::unit::raw::{Item, Spelling, Value, locate};
 use crate::unit::specifier::Specifiers;
 use crate::unit::value::{self, ValueError};
-use crate::unit::{Dependency, UnitName};
+use crate::unit::{Dependency, UnitKind, UnitName};
 
 /// Where a value comes from, and where its problems go.
 #[derive(Debug)]
@@ -180,7 +180,11 @@ impl Context<'_> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let hint = match value::suggest(text, known.iter().copied()) {
+        let near = value::suggest(text, known.iter().copied()).or_else(|| {
+            let longer = |word: &&str| text.len() > 1 && word.starts_with(text);
+            known.iter().copied().find(longer)
+        });
+        let hint = match near {
             Some(near) => format!("did you mean {near}?"),
             None => format!("{} takes one of {}", self.directive.name, known.join(", ")),
         };
@@ -275,7 +279,7 @@ impl Context<'_> {
             Ok(name) => Some(name),
             Err(error) => {
                 let hint = match error {
-                    NameError::Suffix => Some(format!("write {text}.service")),
+                    NameError::Suffix => Some(suffix_hint(&text)),
                     NameError::Empty | NameError::TooLong | NameError::Character(_) => None,
                 };
                 let message = format!("{text:?} is not the name of a unit: {error}");
@@ -423,6 +427,18 @@ impl Context<'_> {
                 false
             }
         }
+    }
+}
+
+/// `web` is to be `web.service`; `web.servce` too.
+fn suffix_hint(text: &str) -> String {
+    let kinds = UnitKind::ALL.into_iter().map(UnitKind::suffix);
+    match text.rfind('.').and_then(|dot| text.split_at_checked(dot)) {
+        Some((stem, suffix)) => match value::suggest(suffix, kinds) {
+            Some(near) => format!("did you mean {stem}{near}?"),
+            None => format!("write {text}.service"),
+        },
+        None => format!("write {text}.service"),
     }
 }
 

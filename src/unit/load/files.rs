@@ -114,7 +114,7 @@ fn not_read(directory: &Path, name: &str) -> Problem {
     let path = path.display();
     if name.ends_with(".service") && twin.exists() {
         let message = format!("{path} and {} both define {name}", twin.display());
-        return Problem::error(None, message).hint("leave the .toml: this version reads TOML only");
+        return Problem::error(None, message).hint("keep the .toml: this version reads TOML only");
     }
     let message = format!("{path}: systemd's spelling is not read by this version of rinit");
     Problem::error(None, message).hint("write it as TOML, NAME.toml, with the same directives")
