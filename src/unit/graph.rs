@@ -38,6 +38,17 @@ impl Graph {
         self.successors.get(node).map_or(&[], Vec::as_slice)
     }
 
+    /// Everything that comes after one of a node's successors, and they themselves.
+    pub fn reachable(&self, from: usize) -> std::collections::BTreeSet<usize> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut open = vec![from];
+        while let Some(node) = open.pop() {
+            let new = self.successors(node).iter().copied().filter(|next| seen.insert(*next));
+            open.extend(new.collect::<Vec<_>>());
+        }
+        seen
+    }
+
     /// A topological order in which a node of lower rank goes first wherever the edges allow
     /// it. Nodes on a cycle, and what comes after them, are missing.
     pub fn order<R: Ord>(&self, rank: impl Fn(usize) -> R) -> Vec<usize> {

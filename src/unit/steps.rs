@@ -46,9 +46,11 @@ pub fn add_implicit_order(drafts: &mut [Draft], graph: &Graph, reactions: &[bool
     }
 }
 
-/// A oneshot that boot starts with default dependencies (design: Steps).
+/// A oneshot that boot starts with default dependencies; a COMMAND is none.
 fn is_step(unit: &Unit) -> bool {
+    let command = unit.file.is_none();
     unit.service.kind == ServiceType::Oneshot
+        && !command
         && unit.started_by == StartedBy::Boot
         && unit.default_dependencies
 }

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use ::toml::Spanned;
+use ::toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, SourceFile, Span};
 use super::raw::{Entry, Item, RawSection, RawUnit, Spelling, Value};
@@ -19,7 +19,8 @@ const DEPTH_MAX: usize = 4;
 /// Reads a whole file.
 pub fn read(file: &Arc<SourceFile>) -> (RawUnit, Vec<Problem>) {
     let (table, errors) = DeTable::parse_recoverable(&file.text);
-    let mut problems: Vec<Problem> = errors.iter().map(|error| syntax_problem(file, error)).collect();
+    let mut problems: Vec<Problem> =
+        errors.iter().map(|error| syntax_problem(file, error)).collect();
     let broken = !problems.is_empty();
     let mut sections = Vec::new();
     for (key, value) in table.get_ref() {
@@ -34,7 +35,7 @@ pub fn read(file: &Arc<SourceFile>) -> (RawUnit, Vec<Problem>) {
     (unit, problems)
 }
 
-fn syntax_problem(file: &Arc<SourceFile>, error: &toml::de::Error) -> Problem {
+fn syntax_problem(file: &Arc<SourceFile>, error: &::toml::de::Error) -> Problem {
     let range = error.span().unwrap_or(0..0);
     let span = Span { file: Arc::clone(file), range };
     // toml may explain over several lines; the first says what, the rest is a label.

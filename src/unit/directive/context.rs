@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use super::{Directive, Kind, Support};
 use crate::unit::command::{ExecCommand, parse_commands};
-use crate::unit::environment::parse_assignments;
+use crate::unit::environment::{is_variable_name, parse_assignments};
+use crate::unit::name::NameError;
 use crate::unit::problem::{Problem, SourceFile, Span};
 use crate::unit::raw::{Item, Spelling, Value, locate};
 use crate::unit::specifier::Specifiers;
 use crate::unit::value::{self, ValueError};
-use crate::unit::{Dependency, NameError, UnitName};
+use crate::unit::{Dependency, UnitKind, UnitName};
 
 /// Where a value comes from, and where its problems go.
 #[derive(Debug)]
@@ -179,7 +180,11 @@ impl Context<'_> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let hint = match value::suggest(text, known.iter().copied()) {
+        let near = value::suggest(text, known.iter().copied()).or_else(|| {
+            let longer = |word: &&str| text.len() > 1 && word.starts_with(text);
+            known.iter().copied().find(longer)
+        });
+        let hint = match near {
             Some(near) => format!("did you mean {near}?"),
             None => format!("{} takes one of {}", self.directive.name, known.join(", ")),
         };
@@ -194,9 +199,7 @@ impl Context<'_> {
         match &item.value {
             Value::Text(text) if text.trim().is_empty() => vec![None],
             Value::Array(items) if items.is_empty() => vec![None],
-            Value::Array(items) => {
-                items.iter().filter_map(|item| self.element(item)).collect()
-            }
+            Value::Array(items) => items.iter().filter_map(|item| self.element(item)).collect(),
             Value::Text(text) => vec![Some(Part { text, item, verbatim: false })],
             Value::Integer { decimal, .. } if self.directive.kind == Kind::ExitStatuses => {
                 vec![Some(Part { text: decimal, item, verbatim: true })]
@@ -247,7 +250,7 @@ impl Context<'_> {
                 continue;
             }
             match crate::unit::syntax::split_words(&text) {
-                Ok(words) => list.extend(words),
+                Ok((words, _)) => list.extend(words.into_iter().map(|word| word.text)),
                 Err(error) => self.refuse(part.item, ValueError { range: None, ..error }),
             }
         }
@@ -264,9 +267,7 @@ impl Context<'_> {
                 let range = locate(&self.file.text, self.spelling, &part.item.range, &inner);
                 let span = Some(self.span(range));
                 if let Some(name) = self.unit_name(part.item, word, inner) {
-                    if !list.iter().any(|known| known.name == name) {
-                        list.push(Dependency { name, span });
-                    }
+                    list.push(Dependency { name, span });
                 }
             }
         }
@@ -278,7 +279,7 @@ impl Context<'_> {
             Ok(name) => Some(name),
             Err(error) => {
                 let hint = match error {
-                    NameError::Suffix => Some(format!("write {text}.service")),
+                    NameError::Suffix => Some(suffix_hint(&text)),
                     NameError::Empty | NameError::TooLong | NameError::Character(_) => None,
                 };
                 let message = format!("{text:?} is not the name of a unit: {error}");
@@ -322,9 +323,7 @@ impl Context<'_> {
         let is_array = |item: &Item| matches!(item.value, Value::Array(_));
         if !items.iter().any(is_array) {
             self.argv(list, whole, items);
-            let several = |item: &Item| {
-                matches!(&item.value, Value::Text(text) if text.starts_with('/') && text.contains(' '))
-            };
+            let several = |item: &Item| matches!(&item.value, Value::Text(text) if text.starts_with('/') && text.contains(' '));
             if let Some(item) = items.iter().skip(1).find(|item| several(item)) {
                 let message = "this word of one command looks like a command of its own".into();
                 let hint = "an array of strings is one argv; write an array of arrays for several \
@@ -376,7 +375,9 @@ impl Context<'_> {
             };
             if !part.verbatim {
                 match parse_assignments(part.text, self.specifiers) {
-                    Ok(pairs) => pairs.into_iter().for_each(|(name, value)| assign(list, name, value)),
+                    Ok(pairs) => {
+                        pairs.into_iter().for_each(|(name, value)| assign(list, name, value))
+                    }
                     Err(error) => self.refuse(part.item, error),
                 }
                 continue;
@@ -395,19 +396,11 @@ impl Context<'_> {
         self.scalar(item).map(ToString::to_string)
     }
 
-    fn variable(
-        &mut self,
-        list: &mut Vec<(String, String)>,
-        item: &Item,
-        name: &str,
-        value: &str,
-    ) {
+    fn variable(&mut self, list: &mut Vec<(String, String)>, item: &Item, name: &str, value: &str) {
         let Some(value) = self.expanded(item, value) else {
             return;
         };
-        let name_char = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let digit = name.starts_with(|c: char| c.is_ascii_digit());
-        if name.is_empty() || digit || !name.chars().all(name_char) {
+        if !is_variable_name(name) {
             self.refuse_text(item, format!("{name:?} is not the name of a variable"));
         } else if value.contains('\0') {
             self.refuse_text(item, format!("the value of {name} holds a NUL byte"));
@@ -434,6 +427,18 @@ impl Context<'_> {
                 false
             }
         }
+    }
+}
+
+/// `web` is to be `web.service`; `web.servce` too.
+fn suffix_hint(text: &str) -> String {
+    let kinds = UnitKind::ALL.into_iter().map(UnitKind::suffix);
+    match text.rfind('.').and_then(|dot| text.split_at_checked(dot)) {
+        Some((stem, suffix)) => match value::suggest(suffix, kinds) {
+            Some(near) => format!("did you mean {stem}{near}?"),
+            None => format!("write {text}.service"),
+        },
+        None => format!("write {text}.service"),
     }
 }
 

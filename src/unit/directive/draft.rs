@@ -71,7 +71,7 @@ pub struct Draft {
     pub restart: Option<Restart>,
     /// `[Install] Enabled=`.
     pub enabled: bool,
-    /// The directives that were given, by name, and where last.
+    /// The directives that were given, by name, and where their values stand.
     pub seen: Vec<(&'static str, Span)>,
 }
 

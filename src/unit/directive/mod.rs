@@ -75,11 +75,9 @@ impl Section {
     pub fn supported(self) -> bool {
         match self {
             Section::Unit | Section::Service | Section::Install | Section::Manager => true,
-            Section::Socket
-            | Section::Timer
-            | Section::Path
-            | Section::Health
-            | Section::Slice => false,
+            Section::Socket | Section::Timer | Section::Path | Section::Health | Section::Slice => {
+                false
+            }
         }
     }
 }
@@ -136,7 +134,7 @@ impl Kind {
             Kind::Boolean => "boolean".into(),
             Kind::TimeSpan => "time span".into(),
             Kind::Timeout => "time span (0: infinity)".into(),
-            Kind::Integer(low, high) if high == i64::MAX || high == u32::MAX.into() => {
+            Kind::Integer(low, high) if high >= i64::from(i32::MAX) => {
                 format!("integer from {low}")
             }
             Kind::Integer(low, high) => format!("integer, {low} to {high}"),
@@ -164,7 +162,7 @@ impl Kind {
         match self {
             Kind::Boolean => "a boolean (true or false)".into(),
             Kind::TimeSpan | Kind::Timeout => "a time span such as \"5s\"".into(),
-            Kind::Integer(low, high) if high == i64::MAX || high == u32::MAX.into() => {
+            Kind::Integer(low, high) if high >= i64::from(i32::MAX) => {
                 format!("a whole number from {low}")
             }
             Kind::Integer(low, high) => format!("a whole number from {low} to {high}"),
@@ -200,7 +198,7 @@ pub enum Support {
 }
 
 /// How a value gets into what is built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Setter {
     /// It is part of a unit.
     Unit(fn(&mut Draft, &Item, &mut Context<'_>)),
@@ -297,7 +295,7 @@ pub fn suggest(section: Section, name: &str) -> Option<String> {
     if let Some(same) = names.iter().find(|known| known.eq_ignore_ascii_case(name)) {
         return Some((*same).to_string());
     }
-    value::suggest(name, names).map(ToString::to_string)
+    value::suggest(name, names.into_iter()).map(ToString::to_string)
 }
 
 /// The README's table of directives: one row each, support as a word.

@@ -3,7 +3,9 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::Section::{Install, Unit};
+use super::context::Part;
 use super::{Context, Directive, Draft, Kind, accepted, row};
+use crate::unit::condition::parse_condition;
 use crate::unit::raw::Item;
 use crate::unit::service::ExitAction;
 use crate::unit::{Condition, ConditionKind};
@@ -25,7 +27,8 @@ pub(super) const ACTIONS: [(&str, ExitAction); 11] = [
 
 pub(super) const ACTION: Kind = Kind::Choice(&["none", "exit", "exit-force"]);
 
-const YES: &str = "an enabled unit starts at boot; say [Install] Enabled = false for one that does not";
+const YES: &str =
+    "an enabled unit starts at boot; say [Install] Enabled = false for one that does not";
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Directive] = &[
@@ -185,11 +188,7 @@ fn set_condition(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
         return;
     };
     for part in cx.parts(item) {
-        let condition = part.and_then(|part| {
-            let text = cx.expanded(part.item, part.text)?;
-            let condition = crate::unit::condition::parse_condition(*kind, &text);
-            condition.map_err(|error| cx.refuse(part.item, error)).ok()
-        });
+        let condition = part.and_then(|part| condition_of(*kind, part, cx));
         let list: &mut Vec<Condition> =
             if assert { &mut draft.unit.asserts } else { &mut draft.unit.conditions };
         match (part, condition) {
@@ -198,4 +197,14 @@ fn set_condition(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
             (Some(_), None) => (),
         }
     }
+}
+
+fn condition_of(kind: ConditionKind, part: Part<'_>, cx: &mut Context<'_>) -> Option<Condition> {
+    let mut condition = parse_condition(kind, part.text);
+    condition.parameter = cx.expanded(part.item, &condition.parameter)?;
+    if kind.is_path() && !condition.parameter.starts_with('/') {
+        cx.refuse_text(part.item, format!("{:?} is not an absolute path", condition.parameter));
+        return None;
+    }
+    Some(condition)
 }
