@@ -14,6 +14,8 @@ pub mod limit;
 pub mod name;
 pub mod problem;
 pub mod process;
+#[cfg(test)]
+mod properties;
 pub mod service;
 pub mod specifier;
 pub mod syntax;

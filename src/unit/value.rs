@@ -29,9 +29,10 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    /// An error about the whole value.
+    /// An error about the whole value. Control characters are shown escaped: what a file holds
+    /// must not reach a terminal.
     pub fn new(message: impl Into<String>) -> ValueError {
-        ValueError { message: message.into(), range: None, hint: None }
+        ValueError { message: printable(message.into()), range: None, hint: None }
     }
 
     /// With the bytes it is about.
@@ -44,7 +45,7 @@ impl ValueError {
     /// With what to write instead.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> ValueError {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(hint.into()));
         self
     }
 
@@ -58,6 +59,21 @@ impl ValueError {
         self.hint = suggest(word, candidates).map(|found| format!("did you mean {found:?}?"));
         self
     }
+}
+
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 impl fmt::Display for ValueError {
@@ -501,4 +517,172 @@ pub(super) fn skip_whitespace(text: &str) -> &str {
 pub(super) fn split_digits(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans() {
+        for text in ["yes", "true", "on", "1", "y", "t", "True", "ON", "Y"] {
+            assert_eq!(parse_bool(text), Ok(true), "{text}");
+        }
+        for text in ["no", "false", "off", "0", "n", "f", "False", "OFF"] {
+            assert_eq!(parse_bool(text), Ok(false), "{text}");
+        }
+        for text in ["", "2", "yess", " yes", "enabled"] {
+            assert!(parse_bool(text).unwrap_err().hint.is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("512B", 512),
+            ("512M", 512 << 20),
+            ("1.5G", 3 << 29),
+            ("10.M", 10 << 20),
+            ("1G 512M", (1 << 30) + (512 << 20)),
+            ("1G512M", (1 << 30) + (512 << 20)),
+            ("4 K", 4096),
+            ("+4K", 4096),
+            ("0.1K", 102),
+            ("7E", 7 << 60),
+        ] {
+            assert_eq!(parse_size(text), Ok(Some(bytes)), "{text}");
+        }
+        assert_eq!(parse_size("infinity"), Ok(None));
+        for text in [
+            "",
+            "M",
+            "-1",
+            "512m",
+            "512MB",
+            "512MiB",
+            ".5G",
+            "1M 1G",
+            "1M 1M",
+            "5 5",
+            "8E",
+            "16E",
+            "5M ",
+            "99999999999999999999",
+            "50%",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (text, mode) in [("0", 0), ("22", 0o22), ("0022", 0o22), ("7777", 0o7777)] {
+            assert_eq!(parse_mode(text), Ok(mode), "{text}");
+        }
+        for text in ["", "8", "10000", "+22", "-1", "0o22", "rwx", " 22"] {
+            assert!(parse_mode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn integers() {
+        for (text, number) in
+            [("0", 0), ("19", 19), ("-20", -20), ("+5", 5), ("0x10", 16), ("-0b11", -3), ("010", 8)]
+        {
+            assert_eq!(parse_signed(text, -20..=19), Ok(number), "{text}");
+        }
+        assert_eq!(parse_unsigned("18446744073709551615", 0..=u64::MAX), Ok(u64::MAX));
+        for text in ["", "-", "+", "1.5", "x", "0x", "1_000", "--1", "08", "٣"] {
+            let error = parse_signed(text, -20..=19).unwrap_err().message;
+            assert_eq!(error, format!("{text:?} is no number from -20 to 19"));
+        }
+        let error = parse_unsigned("256", 0..=255).unwrap_err().message;
+        assert_eq!(error, "256 is not in the range from 0 to 255");
+        for text in ["-1", "18446744073709551616", "999999999999999999999999999999999999999999"] {
+            assert!(parse_unsigned(text, 0..=u64::MAX).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_and_what_was_meant() {
+        assert_eq!(parse_signal("SIGTERM"), Ok(Signal::TERM));
+        assert_eq!(parse_signal("RTMIN+3"), Ok(Signal::RTMIN_3));
+        for (text, hint) in [
+            ("SIGTREM", "did you mean \"SIGTERM\"?"),
+            ("sigkil", "did you mean \"SIGKILL\"?"),
+            ("99", "a name such as SIGTERM, RTMIN+3, or a number from 1 to 64"),
+        ] {
+            let error = parse_signal(text).unwrap_err();
+            assert_eq!(error.message, format!("{text:?} is no signal"));
+            assert_eq!(error.hint.as_deref(), Some(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn exit_statuses_add_up_and_reset() {
+        let mut set = ExitStatusSet::default();
+        parse_exit_statuses("TEMPFAIL 250 SIGKILL", &mut set).unwrap();
+        parse_exit_statuses("NOTRUNNING term 0", &mut set).unwrap();
+        assert_eq!(set.codes, [0, 7, 75, 250].into());
+        assert_eq!(set.signals, [Signal::KILL, Signal::TERM].into());
+        let before = set.clone();
+        for (text, range, hint) in [
+            ("1 TEMPFIAL", 2..10, "did you mean \"TEMPFAIL\"?"),
+            ("EX_TEMPFAI", 0..10, "did you mean \"TEMPFAIL\"?"),
+            ("256", 0..3, "a number from 0 to 255, a name such as TEMPFAIL, or a signal"),
+            ("-1", 0..2, "a number from 0 to 255, a name such as TEMPFAIL, or a signal"),
+        ] {
+            let error = parse_exit_statuses(text, &mut set).unwrap_err();
+            assert_eq!((error.range, error.hint.as_deref()), (Some(range), Some(hint)), "{text}");
+            assert_eq!(set, before);
+        }
+        parse_exit_statuses("", &mut set).unwrap();
+        assert_eq!(set, ExitStatusSet::default());
+    }
+
+    #[test]
+    fn streams() {
+        let file = |path: &str| StandardStream::File(path.to_string());
+        assert_eq!(parse_stream_input("tty-fail"), Ok(StandardStream::Tty));
+        assert_eq!(parse_stream_input("null"), Ok(StandardStream::Null));
+        assert_eq!(parse_stream_input("file:/a b"), Ok(file("/a b")));
+        for text in ["journal", "syslog", "kmsg+console", "inherit"] {
+            assert_eq!(parse_stream_output(text), Ok(StandardStream::Inherit), "{text}");
+        }
+        assert_eq!(parse_stream_output("file:/x"), Ok(file("/x")));
+        assert_eq!(parse_stream_output("append:/x"), Ok(StandardStream::Append("/x".into())));
+        assert_eq!(parse_stream_output("truncate:/x"), Ok(StandardStream::Truncate("/x".into())));
+        for text in ["data", "socket", "fd", "fd:web"] {
+            let message = parse_stream_input(text).unwrap_err().message;
+            assert_eq!(message, format!("{text:?} is not supported yet"));
+        }
+        assert!(parse_stream_input("append:/x").is_err());
+        assert!(parse_stream_output("data").is_err());
+        let relative = parse_stream_output("append:log").unwrap_err();
+        assert_eq!(relative.message, "\"log\" is no absolute path of a file");
+        assert_eq!(relative.range, Some(7..10));
+        let typo = parse_stream_output("inherti").unwrap_err();
+        assert_eq!(typo.hint.as_deref(), Some("did you mean \"inherit\"?"));
+    }
+
+    #[test]
+    fn suggestions() {
+        let words = ["ExecStart", "ExecStartPre", "ExecStop", "Restart", "RestartSec", "User"];
+        for (word, found) in [
+            ("execstart", Some("ExecStart")),
+            ("ExecStrat", Some("ExecStart")),
+            ("ExecStartPer", Some("ExecStartPre")),
+            ("Restrat", Some("Restart")),
+            ("Usr", Some("User")),
+            ("RestartSecs", Some("RestartSec")),
+            ("Memory", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(suggest(word, words.into_iter()), found, "{word}");
+        }
+        assert_eq!(suggest(&"x".repeat(100_000), words.into_iter()), None);
+    }
 }
