@@ -10,6 +10,7 @@ use std::time::Duration;
 pub mod command;
 pub mod condition;
 pub mod environment;
+pub mod exit_status;
 pub mod limit;
 pub mod name;
 pub mod problem;
