@@ -8,3 +8,6 @@
 
 pub mod manager;
 pub mod unit;
+
+#[cfg(test)]
+mod sim;
