@@ -22,6 +22,7 @@ pub fn restart_delay(service: &Service, attempt: u32) -> Duration {
         return first;
     }
     let factor = match service.restart_steps {
+        Some(0) => return first,
         Some(steps) if attempt > steps => return last,
         Some(steps) => {
             let ratio = last.as_secs_f64() / first.as_secs_f64();
