@@ -287,7 +287,11 @@ impl<'a> Checker<'a> {
 
     fn kill(&mut self, unit: usize, signal: Signal) {
         self.stop.kill(signal);
-        if !matches!(signal, Signal::CONT | Signal::HUP) {
+        // What an ExecCondition= or ExecStartPre= leaves behind is killed before the next command.
+        let state = self.seen[unit].state;
+        let leftovers =
+            signal == Signal::KILL && matches!(state, SubState::Condition | SubState::StartPre);
+        if !leftovers && !matches!(signal, Signal::CONT | Signal::HUP) {
             self.seen[unit].signalled = true;
         }
     }

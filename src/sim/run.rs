@@ -290,7 +290,13 @@ fn tell(action: &Action) -> String {
             let (process, unit, role) = (request.process.0, &request.unit.name, request.role);
             format!("Spawn {process}: {unit} {role:?} {}", request.index)
         }
-        Action::Record(fact) => format!("{fact:?}"),
+        Action::Record(fact) => {
+            let text = format!("{fact:?}");
+            match (text.find("invocation: InvocationId("), text.find("), ")) {
+                (Some(at), Some(end)) if at < end => [&text[..at], &text[end + 3..]].concat(),
+                _ => text,
+            }
+        }
         Action::KillProcess { .. }
         | Action::Forward { .. }
         | Action::KillUnit { .. }
@@ -306,11 +312,17 @@ fn describe(plan: &Plan) -> Vec<String> {
     let mut lines = vec![format!("{:?}", plan.config)];
     for (unit, temper) in plan.units.iter().zip(&plan.tempers) {
         let plain = format!("{:#?}", crate::unit::Unit::new(unit.name.clone()));
-        let text = format!("{unit:#?}").replace("span: None,\n", "");
+        let text = format!("{unit:#?}");
         let known: std::collections::BTreeSet<&str> = plain.lines().collect();
         let differs: Vec<&str> =
             text.lines().filter(|line| !known.contains(line)).map(str::trim).collect();
-        lines.push(format!("{} ({temper:?}): {}", unit.name, differs.join(" ")));
+        let mut line = format!("{} ({temper:?}): {}", unit.name, differs.join(" "));
+        let plain_command = "ExecCommand { program: \"x\", argv0: None, arguments: [], ";
+        let plain_prefixes = "no_expansion: false, full_privileges: false, no_setuid: false, ";
+        for noise in [plain_command, plain_prefixes, "Dependency { name: ", "span: None, }, "] {
+            line = line.replace(noise, "");
+        }
+        lines.push(line);
     }
     lines
 }

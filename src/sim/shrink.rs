@@ -6,7 +6,7 @@
 use super::choices::Script;
 
 /// At most so many runs.
-const TRIES: usize = 20_000;
+const TRIES: usize = 4000;
 
 /// Makes `script` smaller while `still` says yes.
 pub(super) fn shrink(script: Script, still: impl FnMut(&Script) -> bool) -> Script {
