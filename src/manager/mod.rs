@@ -17,12 +17,16 @@ mod job;
 mod out;
 mod phases;
 mod random;
+#[cfg(test)]
+mod rig;
 mod service;
 mod settle;
 mod shutdown;
 mod signals;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod stories;
 pub mod time;
 mod transaction;
 

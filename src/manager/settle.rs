@@ -56,7 +56,7 @@ impl Manager {
                 self.jobs.dirty.insert(change.unit.clone());
             }
         } else if job.stop_first && down {
-            self.jobs.restart_half_done(&change.unit);
+            self.restart_half_done(&change.unit);
         } else if job.kind == JobKind::Stop && down {
             self.finish_job(&change.unit, JobResult::Done, "");
         } else if job.kind == JobKind::Reload {
@@ -68,7 +68,7 @@ impl Manager {
 
     fn start_follows(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
-        let verdict = service.verdict.clone();
+        let verdict = service.verdict.as_deref().cloned();
         match change.to.active_state() {
             ActiveState::Active => self.finish_job(&change.unit, JobResult::Done, ""),
             ActiveState::Inactive => {
@@ -85,7 +85,7 @@ impl Manager {
 
     fn reload_follows(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
-        let (result, reason) = match (change.to, service.verdict.clone()) {
+        let (result, reason) = match (change.to, service.verdict.as_deref().cloned()) {
             (SubState::Reload, _) => return,
             (_, Some(verdict)) => verdict,
             (SubState::Running, None) => (JobResult::Done, String::new()),
@@ -125,10 +125,18 @@ impl Manager {
         let settled = !self.out.changes.iter().any(|change| change.unit == *unit);
         if down && settled {
             if restarting {
-                self.jobs.restart_half_done(unit);
+                self.restart_half_done(unit);
             } else {
                 self.finish_job(unit, JobResult::Done, "");
             }
+        }
+    }
+
+    /// The stop of a restart is done: others that waited for it may go on.
+    fn restart_half_done(&mut self, unit: &UnitName) {
+        self.jobs.restart_half_done(unit);
+        if let Some(definition) = self.services.get(unit).map(|service| service.unit.clone()) {
+            self.jobs.wake(&self.graph, &definition);
         }
     }
 

@@ -115,7 +115,7 @@ impl Manager {
             handlers.iter().map(|dep| &dep.name).filter(known).cloned().collect();
         for name in &names {
             let monitor = monitor.clone();
-            self.with(name, |service, _| service.monitor = Some(monitor));
+            self.with(name, |service, _| service.monitor = Some(Box::new(monitor)));
         }
         self.start(&names, Origin::Unit);
         names.into_iter().collect()

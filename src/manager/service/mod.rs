@@ -74,9 +74,9 @@ pub(super) struct Service {
     /// A client stopped it: rinit waits for that client's next word.
     pub held: bool,
     /// What a start job is told if this run ends without having been up.
-    pub verdict: Option<(JobResult, String)>,
+    pub verdict: Option<Box<(JobResult, String)>>,
     /// Handed to handlers of OnFailure= and OnSuccess=.
-    pub monitor: Option<Monitor>,
+    pub monitor: Option<Box<Monitor>>,
     /// A stop timeout or the budget ran out and a process was then sent SIGKILL.
     pub killed_late: bool,
     /// While rinit stops: no wait for a graceful end may last longer than until here…
@@ -290,7 +290,7 @@ impl Service {
             invocation: self.invocation,
             main,
             result: says_result.then_some((self.result, self.main_exit)),
-            monitor: if says_monitor { self.monitor.clone() } else { None },
+            monitor: if says_monitor { self.monitor.as_deref().cloned() } else { None },
         })));
     }
 

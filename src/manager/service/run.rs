@@ -168,7 +168,7 @@ impl Service {
         let skips = result == ServiceResult::ExitCode && exit != ExitStatus::Exited(255);
         if skips {
             self.note(ServiceResult::ExecCondition, Some(exit));
-            self.verdict = Some((JobResult::Skipped, format!("ExecCondition= {exit}")));
+            self.verdict = Some(Box::new((JobResult::Skipped, format!("ExecCondition= {exit}"))));
         } else {
             self.note(result, Some(exit));
         }
@@ -199,7 +199,7 @@ impl Service {
                 self.exec_stop(out);
             }
             SubState::Reload => {
-                self.verdict = Some((JobResult::Failed, format!("ExecReload= {exit}")));
+                self.verdict = Some(Box::new((JobResult::Failed, format!("ExecReload= {exit}"))));
                 self.reloaded(out);
             }
             SubState::Stop => {
@@ -254,7 +254,8 @@ impl Service {
             }
             SubState::Reload => {
                 self.record_timeout(out, Some(Signal::KILL));
-                self.verdict = Some((JobResult::Timeout, "ExecReload= took too long".to_string()));
+                self.verdict =
+                    Some(Box::new((JobResult::Timeout, "ExecReload= took too long".to_string())));
                 self.kill_control(out);
                 self.reloaded(out);
             }

@@ -72,11 +72,13 @@ impl Service {
         match outcome {
             CheckOutcome::Met => self.conditions_met(out),
             CheckOutcome::ConditionFailed { condition } => {
-                self.verdict = Some((JobResult::Skipped, format!("{condition} was not met")));
+                self.verdict =
+                    Some(Box::new((JobResult::Skipped, format!("{condition} was not met"))));
                 self.enter(out, SubState::Dead, None);
             }
             CheckOutcome::AssertFailed { assertion } => {
-                self.verdict = Some((JobResult::Assert, format!("{assertion} was not met")));
+                self.verdict =
+                    Some(Box::new((JobResult::Assert, format!("{assertion} was not met"))));
                 self.enter(out, SubState::Dead, None);
             }
         }
