@@ -8,7 +8,7 @@
 //! | module | what |
 //! |---|---|
 //! | `options` | the command line |
-//! | `tools` | our own C programs, compiled for this run |
+//! | `tools`, `priority` | our own C programs, compiled for this run; the harness's share of the CPUs |
 //! | `subject`, `job`, `configure` | who is measured, what it is asked to run, its configuration for that |
 //! | `cell`, `slots`, `process` | one subject in its namespace; what its apps noted; what /proc says of it |
 //! | `measure` | the scenarios, one a file |
@@ -24,6 +24,7 @@ mod job;
 mod measure;
 mod metric;
 mod options;
+mod priority;
 mod process;
 mod report;
 mod rounds;
@@ -63,7 +64,7 @@ fn measure_all(options: &Options) -> Result<(), Gap> {
     let bench = Bench { tools: Tools::build()?, idle: options.idle };
     cell::try_out(&bench.tools)?;
     let begin = Instant::now();
-    println!("{}", report::machine());
+    println!("{}, {}", report::machine(), priority::claim());
     let subjects = options.subjects();
     for scenario in SCENARIOS {
         if !scenario.metrics.iter().any(|metric| options.wants(metric)) {

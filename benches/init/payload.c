@@ -94,12 +94,14 @@ static _Noreturn void crash(struct slots *slots, uint64_t ticket, uint64_t life)
 
 static long fork_bare(void) { return SYS(clone, SIGCHLD); }
 
-/* The first fork: makes `count` children in a process group of its own and leaves them to init.
+/* The first fork: makes `count` children and leaves them to init, in a session of their own as daemons are.
+ * (In init's session, the kernel would go through their process group at each death, to see whether that is
+ * orphaned now: ten thousand times ten thousand steps that are not init's.)
  * They share its memory, so that what is measured is init's reaping, not the kernel freeing memory. None
  * of them uses its stack for more than a call that does not return: one serves all. */
 static _Noreturn void make_orphans(uint64_t count) {
     static char stack[256] __attribute__((aligned(16)));
-    SYS(setpgid, 0, 0);
+    SYS(setsid);
     for (uint64_t i = 0; i < count; i++) {
         long child = SYS(clone, CLONE_VM | SIGCHLD, stack + 128);
         if (child == 0) rest();

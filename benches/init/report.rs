@@ -18,7 +18,7 @@ pub fn machine() -> String {
     };
     let cores = thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "Linux {}, {cores} cores ({}), {}; load {}",
+        "Linux {}, {cores} cores ({}), {}, load {}",
         read("/proc/sys/kernel/osrelease").trim(),
         after(&read("/proc/cpuinfo"), "model name"),
         after(&read("/etc/os-release"), "PRETTY_NAME"),

@@ -19,6 +19,10 @@ const BARE: [&str; 5] = [
     "-Wl,-z,noseparate-code",
 ];
 
+/// On arm64 gcc calls a C library for an atomic addition unless told not to.
+const ARCHITECTURE: &[&str] =
+    if cfg!(target_arch = "aarch64") { &["-mno-outline-atomics"] } else { &[] };
+
 /// The compiled programs and a place for what a run writes.
 pub struct Tools {
     dir: TempDir,
@@ -64,6 +68,7 @@ impl Tools {
             .args(["-O2", "-static", "-Wall", "-Wextra", "-o"])
             .arg(self.dir.path().join(name))
             .args(flags)
+            .args(ARCHITECTURE)
             .arg(source)
             .status()
             .map_err(Gap::io("cc, the C compiler"))?;

@@ -1,8 +1,8 @@
 //! Ten thousand orphans that init has adopted die at once: how long until the last is reaped.
 //!
 //! While they die the scheduler decides how often init is let in between, and each of its waits passes
-//! over those that still live; that doubles the time or not, for the ideal as well. So the metric proper
-//! freezes init from outside, lets all of them die, and thaws it.
+//! over those that still live; that decides the time more than init does. So the metric proper freezes init
+//! from outside, lets all of them die, and thaws it.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub const ZOMBIES: Scenario = Scenario {
 pub const DYING: Scenario = Scenario {
     metrics: &[Metric {
         key: "reap-dying",
-        title: "10,000 orphans: SIGKILL to all → the last is reaped (scatters: see README.md)",
+        title: "10,000 orphans: SIGKILL to all → the last is reaped",
         reach: "no cap per pass",
         scale: Scale::Time,
         has_ratio: true,
