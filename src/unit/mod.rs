@@ -203,3 +203,8 @@ impl UnitSet {
         started.map(|unit| unit.name.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod arbitrary_tests;
+#[cfg(test)]
+mod verify_tests;
