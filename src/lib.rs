@@ -9,3 +9,6 @@
 pub mod cli;
 pub mod manager;
 pub mod unit;
+
+#[cfg(test)]
+mod tidy;
