@@ -30,7 +30,8 @@ fn through(texts: &[String]) -> Vec<Problem> {
         problems.extend(found);
         let name = UnitName::service(&format!("u{n}")).unwrap();
         let defaults = UnitDefaults::default();
-        let draft = build::build(name.clone(), &[raw.clone()], &defaults, &host, &mut problems);
+        let draft =
+            build::build(name.clone(), std::slice::from_ref(&raw), &defaults, &host, &mut problems);
         build::build_manager(&raw, &host, &mut problems);
         drafts.insert(name, draft);
     }

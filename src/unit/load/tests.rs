@@ -95,7 +95,7 @@ fn a_file_that_may_not_be_read() {
     check(
         |dir| {
             write(dir, "secret.toml", SERVICE);
-            let mode = fs::Permissions::from_mode(0);
+            let mode = fs::Permissions::from_mode(0o000);
             fs::set_permissions(dir.join("secret.toml"), mode).unwrap();
         },
         expect![[r#"
