@@ -15,6 +15,7 @@ pub mod command_unit;
 pub mod condition;
 pub mod directive;
 pub mod environment;
+pub mod exit_status;
 pub mod graph;
 pub mod limit;
 #[allow(clippy::disallowed_methods)] // the only file access
@@ -23,6 +24,9 @@ pub mod name;
 pub mod passwd;
 pub mod problem;
 pub mod process;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
+mod properties;
 pub mod raw;
 pub mod service;
 pub mod specifier;
