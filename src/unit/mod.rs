@@ -25,7 +25,6 @@ pub mod passwd;
 pub mod problem;
 pub mod process;
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
 mod properties;
 pub mod raw;
 pub mod service;
