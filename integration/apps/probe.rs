@@ -82,6 +82,8 @@ fn perform_with_arguments<'a>(
         "orphans" => many_orphans(number(0)),
         "allocate" => allocate(number(0)),
         "touch" => std::fs::write(&rest[0], "").expect("touch"),
+        "pidfile" => std::fs::write(&rest[0], std::process::id().to_string()).expect("pidfile"),
+        "reuse" => reuse_pid(&rest[0]),
         "read" => drop(std::fs::read(&rest[0]).expect("read")),
         "must-exist" => exit_unless(Path::new(&rest[0]).exists()),
         "append" => return append(rest),
@@ -201,6 +203,12 @@ fn many_orphans(n: i64) {
             }
         }
     }
+}
+
+/// The next fork gets the pid that is written in the file (pid_namespaces(7), ns_last_pid).
+fn reuse_pid(path: &str) {
+    let pid: i32 = std::fs::read_to_string(path).expect("a pidfile").parse().expect("a pid");
+    std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("ns_last_pid");
 }
 
 /// `allocate MIB`: touches that much memory and keeps it.

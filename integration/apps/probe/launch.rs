@@ -1,7 +1,7 @@
 //! The odd parent: sets up what rinit inherits, then becomes rinit.
 //!
 //! `launch [OPTION…] -- PROGRAM [ARGUMENT…]`. With `--pid1` the program is PID 1 of a pid namespace
-//! of its own, this process waits for it, and both die with the test. What the test must know
+//! of its own. This process waits for it, and both die with the test. What the test must know
 //! comes on `--report FD`: `pid N` (as seen from outside), `status RAW` (wait(2)), and with
 //! `--trace` the system calls before signals were blocked.
 
@@ -27,6 +27,7 @@ struct Plan {
     report: Option<c_int>,
     /// Detach after so many stops past the one that blocked SIGTERM, having sent SIGTERM.
     trace: Option<usize>,
+    monotonic_offset: Option<i64>,
     steps: Vec<(String, String)>,
     program: Vec<CString>,
 }
@@ -34,7 +35,7 @@ struct Plan {
 pub fn launch(arguments: &[String]) {
     let plan = parse(arguments);
     die_with_parent();
-    if plan.pid1 || plan.trace.is_some() { watch(&plan) } else { become_program(&plan) }
+    watch(&plan);
 }
 
 /// Killed with the test's thread, whatever becomes of it; a change of credentials clears it.
@@ -53,6 +54,7 @@ fn parse(arguments: &[String]) -> Plan {
             "--no-user-namespace" => plan.user_namespace = false,
             "--report" => plan.report = value().parse().ok(),
             "--trace" => plan.trace = value().parse().ok(),
+            "--monotonic-offset" => plan.monotonic_offset = value().parse().ok(),
             step => plan.steps.push((step.to_string(), value())),
         }
     }
@@ -65,6 +67,11 @@ fn watch(plan: &Plan) {
     if plan.pid1 {
         enter_namespaces(plan.user_namespace);
         die_with_parent();
+    }
+    if let Some(offset) = plan.monotonic_offset {
+        unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)).expect("unshare time");
+        let line = format!("monotonic {offset} 0");
+        std::fs::write("/proc/self/timens_offsets", line).expect("timens_offsets");
     }
     let child = match super::fork() {
         ForkResult::Parent { child } => child,
@@ -85,7 +92,8 @@ fn watch(plan: &Plan) {
     (0..3).for_each(|fd| _ = nix::unistd::close(fd));
     tell(&mut report, &format!("pid {child}"));
     if let Some(stops) = plan.trace {
-        let before = trace(child, stops);
+        let (before, stops) = trace(child, stops);
+        tell(&mut report, &format!("stops {stops}"));
         tell(&mut report, &format!("before {before:?}"));
     }
     tell(&mut report, &format!("status {}", wait_raw(child)));
@@ -140,6 +148,7 @@ fn apply(step: &str, value: &str) {
         "--ignore" => signals::ignore(signals::number(value)),
         "--close" => drop(nix::unistd::close(value.parse::<c_int>().expect("an fd"))),
         "--leak" => leak(value),
+        "--broken-pipe" => broken_pipe(value.parse().expect("an fd")),
         "--umask" => {
             let mode = u32::from_str_radix(value, 8).expect("octal");
             nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mode));
@@ -175,6 +184,14 @@ fn leak(value: &str) {
             libc::close(opened);
         }
     }
+}
+
+/// The fd becomes a pipe that nobody reads.
+fn broken_pipe(fd: c_int) {
+    let (reader, writer) = nix::unistd::pipe().expect("pipe");
+    // SAFETY: dup2(2) on an fd that is open.
+    unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&writer), fd) };
+    drop(reader);
 }
 
 /// `NAME=SOFT:HARD`.
@@ -240,21 +257,26 @@ fn wait_raw(child: Pid) -> c_int {
 }
 
 /// Follows the program from exec until it has blocked SIGTERM, then for `stops` more stops at a
-/// system call; there it sends SIGTERM and lets go. Gives the calls made before the block.
-fn trace(child: Pid, stops: usize) -> Vec<u64> {
+/// system call, or until it would wait for events; there it sends SIGTERM and lets go.
+/// Gives the calls made before the block, and the number of stops after it.
+fn trace(child: Pid, stops: usize) -> (Vec<u64>, usize) {
     let mut before = Vec::new();
     waitpid(child, None).expect("the stop after exec");
     while !blocks_term(child) && next_stop(child) {
         before.push(current_call(child));
     }
-    for _ in 0..stops {
-        if !next_stop(child) {
-            return before;
-        }
+    let mut done = 0;
+    while done < stops && !waits_for_events(child) && next_stop(child) {
+        done += 1;
     }
     let _ = nix::sys::signal::kill(child, Signal::SIGTERM);
     let _ = ptrace::detach(child, None);
-    before
+    (before, done)
+}
+
+fn waits_for_events(child: Pid) -> bool {
+    let call = current_call(child) as i64;
+    [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_rt_sigtimedwait].contains(&call)
 }
 
 /// Runs to the next entry to or exit from a system call; false if the program is gone.

@@ -95,7 +95,9 @@ static EXIT_CODE: [AtomicI32; 65] = [const { AtomicI32::new(0) }; 65];
 static TEXT: [AtomicPtr<c_char>; 65] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 65];
 static TEXT_LENGTH: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
 
+/// Also prints what `say-on` gave for this signal before.
 extern "C" fn on_exit(signal: c_int) {
+    on_say(signal);
     // SAFETY: _exit(2) is async-signal-safe.
     unsafe { libc::_exit(EXIT_CODE[signal as usize].load(Ordering::Relaxed)) }
 }
@@ -103,8 +105,10 @@ extern "C" fn on_exit(signal: c_int) {
 extern "C" fn on_say(signal: c_int) {
     let text = TEXT[signal as usize].load(Ordering::Relaxed);
     let length = TEXT_LENGTH[signal as usize].load(Ordering::Relaxed);
-    // SAFETY: the text was leaked, with this length, before the handler was set.
-    unsafe { libc::write(1, text.cast(), length) };
+    if !text.is_null() {
+        // SAFETY: the text was leaked, with this length, before the handler was set.
+        unsafe { libc::write(1, text.cast(), length) };
+    }
 }
 
 pub fn exit_on(signal: c_int, code: c_int) {
