@@ -6,5 +6,8 @@
 //! bin → cli, init → control, sys → manager → unit      sys and manager never see each other
 //! ```
 
+pub mod cli;
+pub mod init;
 pub mod manager;
+pub mod sys;
 pub mod unit;

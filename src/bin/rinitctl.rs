@@ -1,3 +1,5 @@
 //! rinitctl: the client.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    rinit::cli::rinitctl::main()
+}

@@ -194,7 +194,12 @@ pub enum Event {
         /// What they came to.
         outcome: CheckOutcome,
     },
-    /// No process came to be from [`Action::Spawn`].
+    /// A child was forked by [`Action::Spawn`]; the first word about it.
+    Spawned {
+        /// Which one.
+        process: ProcessId,
+    },
+    /// No process came to be from [`Action::Spawn`]; the only word about it.
     SpawnFailed {
         /// Which one.
         process: ProcessId,
@@ -278,10 +283,18 @@ pub enum Action {
         /// Whose.
         unit: Arc<Unit>,
     },
-    /// Start a process; answered by `SpawnFailed`, or `Execed` and later `Exited`, or `Exited`.
+    /// Start a process; answered by `SpawnFailed`, or by `Spawned` and then `Exited` (it never
+    /// became the program), or `Spawned`, `Execed` and some day `Exited`.
     Spawn(Box<SpawnRequest>),
     /// Send a signal to one process; nothing happens if it is gone.
     KillProcess {
+        /// Which.
+        process: ProcessId,
+        /// What.
+        signal: Signal,
+    },
+    /// Send a signal to one process if its `/proc/PID/status` says that it catches it.
+    Forward {
         /// Which.
         process: ProcessId,
         /// What.

@@ -7,11 +7,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod build;
 pub mod command;
+pub mod command_unit;
+pub mod condition;
+pub mod directive;
+pub mod environment;
+pub mod graph;
+pub mod limit;
+pub mod load;
 pub mod name;
+pub mod passwd;
 pub mod problem;
 pub mod process;
+pub mod raw;
 pub mod service;
+pub mod specifier;
+pub mod steps;
+pub mod syntax;
+pub mod timespan;
+pub mod toml;
+pub mod value;
+pub mod verify;
 
 pub use name::{UnitKind, UnitName};
 pub use problem::{Problem, Severity, SourceFile, Span};

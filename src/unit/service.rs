@@ -276,6 +276,9 @@ pub struct Service {
     pub send_sighup: bool,
     /// `SendSIGKILL=` (yes).
     pub send_sigkill: bool,
+    /// `ForwardSignals=` (ours): the signals to rinit, other than those that stop or reload it,
+    /// that the main process is sent too; unset: those that it catches.
+    pub forward_signals: Option<std::collections::BTreeSet<Signal>>,
 
     /// How its processes are set up.
     pub exec: ExecContext,
@@ -315,6 +318,7 @@ impl Default for Service {
             watchdog_signal: Signal::ABRT,
             send_sighup: false,
             send_sigkill: true,
+            forward_signals: None,
             exec: ExecContext::default(),
         }
     }
