@@ -201,10 +201,14 @@ fn script(setup: &Rinit, name: &str, text: &str) {
 /// An argv of 2 MB: the kernel says E2BIG, and rinit says that.
 #[test]
 fn an_argument_list_that_is_too_long_is_named() {
-    // rinit itself must have been started with it: many arguments, each below the 128 KiB of one.
-    let unit = format!("[Service]\nExecStart = [\"@probe@\", \"{}\"]\n", "x".repeat(2 << 20));
+    let (big, words) = ("x".repeat(100_000), "${BIG} ".repeat(22));
+    let unit = format!("[Service]\nEnvironment = \"BIG={big}\"\nExecStart = \"@probe@ {words}\"\n");
     let outcome = Rinit::subreaper().plain().unit("big", &unit).run();
     outcome.assert_code(203).assert_stderr(&["big.service", "Argument list too long"]);
+    // One argument of more than 128 KiB is too long by itself.
+    let unit = format!("[Service]\nExecStart = [\"@probe@\", \"{}\"]\n", "x".repeat(200_000));
+    let outcome = Rinit::subreaper().plain().unit("long", &unit).run();
+    outcome.assert_code(203).assert_stderr(&["long.service", "Argument list too long"]);
 }
 
 /// What rinit has inherited the command has: stdin, environment, directory, arguments.
@@ -272,7 +276,7 @@ fn a_command_with_units() {
     let outcome = rinit.wait();
     outcome.assert_code(6);
     assert_eq!(outcome.lines_of("order"), ["step", "command"]);
-    outcome.assert_sequence(&[("main", "dead"), ("beside", "dead")]);
+    outcome.assert_sequence(&[("main", "failed"), ("beside", "dead")]);
 }
 
 /// A step that fails: COMMAND never starts, and the step's status is rinit's.

@@ -8,6 +8,9 @@
 mod harness;
 
 mod command_mode;
+mod fds;
 mod reaping;
 mod signals;
 mod stop;
+mod surroundings;
+mod terminal;
