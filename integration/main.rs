@@ -7,8 +7,10 @@
 
 mod harness;
 
+mod bad_input;
 mod command_mode;
 mod fds;
+mod journeys;
 mod reaping;
 mod signals;
 mod stop;
