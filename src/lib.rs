@@ -9,6 +9,8 @@
 pub mod cli;
 pub mod init;
 pub mod manager;
+#[cfg(test)]
+mod sim;
 pub mod sys;
 pub mod unit;
 

@@ -13,6 +13,7 @@ pub mod command_unit;
 pub mod condition;
 pub mod directive;
 pub mod environment;
+pub mod exit_status;
 pub mod graph;
 pub mod limit;
 pub mod load;
@@ -20,6 +21,8 @@ pub mod name;
 pub mod passwd;
 pub mod problem;
 pub mod process;
+#[cfg(test)]
+mod properties;
 pub mod raw;
 pub mod service;
 pub mod specifier;
