@@ -120,9 +120,9 @@ fn a_file_without_permission() {
 #[test]
 fn one_unit_twice() {
     let text = "[Service]\nExecStart = \"true\"\n";
-    let setup = Rinit::subreaper().plain().unit("web", text).unit("web.service.toml", text);
-    let outcome = setup.run();
-    outcome.assert_code(78).assert_stderr(&["web.toml", "web.service.toml"]);
+    let setup = Rinit::subreaper().plain().unit("web", text);
+    let outcome = setup.unit("web.service", "[Service]\nExecStart=true\n").run();
+    outcome.assert_code(78).assert_stderr(&["web.toml", "units/web.service"]);
 }
 
 /// A units directory that is not there, or holds nothing.

@@ -239,9 +239,9 @@ fn exec_reload_gets_mainpid() {
 fn the_commands_of_one_service() {
     let append = |word: &str| format!("\"@probe@ append @dir@/order {word}\"");
     let lines = format!(
-        "ExecCondition = {}\nExecStartPre = [{}, \"-@probe@ exit 1\"]\nExecStartPost = {}\nExecStopPost = {}",
+        "ExecCondition = {}\nExecStartPre = {}\nExecStartPost = {}\nExecStopPost = {}",
         append("condition"),
-        append("pre"),
+        append("pre ; -@probe@ exit 1"),
         append("post"),
         append("stop-post")
     );
