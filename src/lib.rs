@@ -1,1 +1,13 @@
-//! rinit
+//! rinit: a small init and service supervisor for containers.
+//!
+//! The map, from what is read first to what is read last; an arrow is followed down only:
+//!
+//! ```text
+//! bin → cli, init → control, sys → manager → unit      sys and manager never see each other
+//! ```
+
+pub mod cli;
+pub mod init;
+pub mod manager;
+pub mod sys;
+pub mod unit;

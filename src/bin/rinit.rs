@@ -1,1 +1,3 @@
+//! rinit.
+
 fn main() {}

@@ -1,1 +1,5 @@
-fn main() {}
+//! rinitctl: the client.
+
+fn main() -> std::process::ExitCode {
+    rinit::cli::rinitctl::main()
+}

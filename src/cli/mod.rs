@@ -1,0 +1,7 @@
+//! What a person sees and types: `rinitctl`, and problems drawn for a terminal.
+//!
+//! Not the supervisor itself (`init`). Only this layer prints.
+
+pub mod diagnostics;
+pub mod rinit;
+pub mod rinitctl;

@@ -1,0 +1,346 @@
+//! The loop: next event, handle, perform every action, repeat.
+//!
+//! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
+//! an action brought, exec reports, deaths, units that became empty, signals, the timer; each
+//! event and all that follows from it before the next. **Invariant:** `Poll::poll` with the next
+//! deadline is the only call that waits, and no error ends the loop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::members::Members;
+use super::perform::Performed;
+use super::processes::ProcessTable;
+use super::report::{Level, Reporter};
+use super::spawn_plan::Spawner;
+use crate::manager::Manager;
+use crate::manager::event::{Event, ProcessId};
+use crate::manager::time::Timestamp;
+use crate::sys::exec::ExecState;
+use crate::sys::reap::{self, Peeked};
+use crate::sys::signals::SignalFd;
+use crate::sys::{Pid, clock, terminal};
+use crate::unit::UnitName;
+use crate::unit::process::{ExitStatus, Signal};
+
+const SIGNALS: Token = Token(0);
+const STDERR: Token = Token(1);
+/// The error pipe of process n has token n + this.
+const FIRST_PIPE: usize = 2;
+
+/// So many events are handled before the world is looked at again: a flood starves no deadline.
+const BUDGET: usize = 256;
+
+/// So many strays are reaped in one go; they are nobody's event.
+const STRAYS: usize = 4096;
+
+/// The shell around the manager.
+#[derive(Debug)]
+pub struct Shell {
+    pub(super) manager: Manager,
+    pub(super) table: ProcessTable,
+    pub(super) members: Members,
+    pub(super) report: Reporter,
+    pub(super) spawner: Spawner,
+    pub(super) poll: Poll,
+    /// What performing an action brought.
+    pub(super) inbox: VecDeque<Event>,
+    /// [`Event::NothingLeft`] is waited for.
+    pub(super) awaits_nothing: bool,
+    /// Somebody may have died since the last look.
+    pub(super) deaths: bool,
+    signals: SignalFd,
+    signals_ready: bool,
+    arrived: VecDeque<Signal>,
+    /// Error pipes with news.
+    ready: VecDeque<ProcessId>,
+    /// The zombie whose end is being handled.
+    to_reap: Option<Pid>,
+    timer_given: bool,
+    /// Standard error is full; it is in the poll until it is not.
+    stuck: Option<RawFd>,
+    poll_failed: bool,
+}
+
+impl Shell {
+    /// Everything in place, nothing started.
+    ///
+    /// # Errors
+    /// No epoll or signal descriptor.
+    pub fn new(manager: Manager, report: Reporter, spawner: Spawner) -> io::Result<Shell> {
+        let poll = Poll::new()?;
+        let mut signals = SignalFd::open()?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        Ok(Shell {
+            manager,
+            table: ProcessTable::default(),
+            members: Members::new(),
+            report,
+            spawner,
+            poll,
+            inbox: VecDeque::from([Event::Boot]),
+            awaits_nothing: false,
+            deaths: true, // children that the program before us in this pid left
+            signals,
+            signals_ready: true,
+            arrived: VecDeque::new(),
+            ready: VecDeque::new(),
+            to_reap: None,
+            timer_given: false,
+            stuck: None,
+            poll_failed: false,
+        })
+    }
+
+    /// Runs until the manager says exit; rinit's status.
+    pub fn run(&mut self) -> u8 {
+        let mut events = Events::with_capacity(BUDGET);
+        loop {
+            for _ in 0..BUDGET {
+                let Some(event) = self.next_event() else { break };
+                if let Some(code) = self.dispatch(event) {
+                    self.finish();
+                    return code;
+                }
+            }
+            self.wait(&mut events);
+        }
+    }
+
+    /// One event and everything that follows from it at once; the exit status if that is the end.
+    fn dispatch(&mut self, event: Event) -> Option<u8> {
+        self.manager.handle(now(), event);
+        while let Some(action) = self.manager.poll_action() {
+            match self.perform(action) {
+                Performed::Done => {}
+                Performed::Event(event) => self.inbox.push_back(event),
+                Performed::Exit(code) => return Some(code),
+            }
+        }
+        self.members.flush(&self.table);
+        if let Some(pid) = self.to_reap.take() {
+            reap::reap(pid);
+            let unit = self.table.remove(pid).map(|process| process.unit);
+            self.members.reaped(pid, unit);
+        }
+        None
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.inbox.pop_front() {
+            return Some(event);
+        }
+        if let Some(event) = self.next_exec_report() {
+            return Some(event);
+        }
+        if let Some(event) = self.next_death() {
+            return Some(event);
+        }
+        if let Some(unit) = self.next_empty() {
+            return Some(Event::Empty { unit });
+        }
+        if let Some(signal) = self.next_signal() {
+            return Some(Event::Signal(signal));
+        }
+        let due = self.manager.next_deadline().is_some_and(|deadline| deadline <= now());
+        if due && !self.timer_given {
+            self.timer_given = true;
+            return Some(Event::Timer);
+        }
+        None
+    }
+
+    fn next_exec_report(&mut self) -> Option<Event> {
+        while let Some(process) = self.ready.pop_front() {
+            if self.take_report(process) {
+                return Some(Event::Execed { process });
+            }
+        }
+        None
+    }
+
+    /// Reads what a child says; whether it is the program now. A failure is kept for its death,
+    /// which is its event.
+    fn take_report(&mut self, id: ProcessId) -> bool {
+        let Some(process) = self.table.get_mut(id) else { return false };
+        let Some(starting) = &mut process.starting else { return false };
+        let state = starting.pipe.read();
+        if state == ExecState::Pending {
+            return false;
+        }
+        // Not just closed: a sibling that is between fork and exec has a copy, and with it the
+        // registration would live on.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&starting.pipe.as_raw_fd()));
+        let starting = process.starting.take();
+        let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
+            return true;
+        };
+        let plan = self.spawner.plan(&starting.request, None);
+        process.exec_error = Some(match plan {
+            Ok(plan) => plan.describe(report),
+            Err(error) => error, // what it needed went away meanwhile
+        });
+        false
+    }
+
+    fn next_death(&mut self) -> Option<Event> {
+        if !self.deaths {
+            return None;
+        }
+        for _ in 0..STRAYS {
+            let (pid, exit) = match reap::peek() {
+                Peeked::Dead(pid, exit) => (pid, exit),
+                Peeked::AllAlive => {
+                    self.deaths = false;
+                    return None;
+                }
+                Peeked::NoChildren => {
+                    self.deaths = false;
+                    return std::mem::take(&mut self.awaits_nothing).then_some(Event::NothingLeft);
+                }
+            };
+            match self.table.id_of(pid) {
+                Some(process) => return Some(self.on_death(process, pid, exit)),
+                None => {
+                    reap::reap(pid);
+                    self.members.reaped(pid, None);
+                }
+            }
+        }
+        None
+    }
+
+    /// One of ours is a zombie. What it still had to say about its exec comes first; if that was
+    /// success, it is an event of its own, and the zombie is seen again.
+    fn on_death(&mut self, id: ProcessId, pid: Pid, exit: ExitStatus) -> Event {
+        if self.take_report(id) {
+            return Event::Execed { process: id };
+        }
+        self.to_reap = Some(pid);
+        let exec_error = self.table.get_mut(id).and_then(|process| {
+            process.exited = true;
+            process.exec_error.take()
+        });
+        Event::Exited { process: id, exit, exec_error }
+    }
+
+    /// Only once every death so far is known.
+    fn next_empty(&mut self) -> Option<UnitName> {
+        if self.deaths { None } else { self.members.next_empty(&self.table) }
+    }
+
+    fn next_signal(&mut self) -> Option<Signal> {
+        self.read_signals();
+        self.arrived.pop_front()
+    }
+
+    fn read_signals(&mut self) {
+        let mut got = Vec::new();
+        while self.signals_ready && got.len() < BUDGET {
+            // An error could only be a broken descriptor; the next readiness tries again.
+            self.signals_ready = self.signals.read(&mut got).unwrap_or(false);
+        }
+        for signal in got {
+            match signal {
+                Signal::CHLD => self.deaths = true,
+                signal => self.arrived.push_back(signal),
+            }
+        }
+    }
+
+    /// The one place that waits.
+    fn wait(&mut self, events: &mut Events) {
+        if let Some(warning) = self.members.warning() {
+            self.report.message(Level::Warn, warning);
+        }
+        self.unstick();
+        let timeout = self.timeout();
+        self.timer_given = false;
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            self.poll_without_poll(&error, timeout);
+            return;
+        }
+        for event in &*events {
+            match event.token() {
+                SIGNALS => self.signals_ready = true,
+                STDERR => {}
+                Token(token) => {
+                    let number = token.saturating_sub(FIRST_PIPE);
+                    self.ready.push_back(ProcessId(u64::try_from(number).unwrap_or(0)));
+                }
+            }
+        }
+        self.read_signals(); // deaths come before signals, and this is how they are announced
+    }
+
+    /// How long nothing can happen; `None`: until something does.
+    fn timeout(&self) -> Option<Duration> {
+        let pending = self.deaths
+            || self.signals_ready
+            || !self.inbox.is_empty()
+            || !self.arrived.is_empty()
+            || !self.ready.is_empty();
+        if pending {
+            return Some(Duration::ZERO);
+        }
+        let left = self.manager.next_deadline()?.since(now());
+        // A deadline that its own event did not move must not become a busy loop.
+        let floor = if self.timer_given { Duration::from_millis(1) } else { Duration::ZERO };
+        Some(left.max(floor))
+    }
+
+    /// epoll itself fails: look at everything, at least once a second.
+    fn poll_without_poll(&mut self, error: &io::Error, timeout: Option<Duration>) {
+        if !std::mem::replace(&mut self.poll_failed, true) {
+            self.report.message(Level::Error, format!("epoll: {error}; looking every second"));
+        }
+        let second = Duration::from_secs(1);
+        self.signals.wait(timeout.unwrap_or(second).min(second));
+        (self.signals_ready, self.deaths) = (true, true);
+        self.ready.extend(self.table.starting());
+        self.read_signals();
+    }
+
+    /// Writes what is queued; while the reader does not read, its room is one more event.
+    fn unstick(&mut self) {
+        let flushed = self.report.flush();
+        match (flushed, self.stuck) {
+            (true, Some(fd)) => {
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+                self.stuck = None;
+            }
+            (false, None) => {
+                let fd = self.report.descriptor();
+                let registry = self.poll.registry();
+                // What epoll does not take (a file) is never full; else the next turn tries.
+                if registry.register(&mut SourceFd(&fd), STDERR, Interest::WRITABLE).is_ok() {
+                    self.stuck = Some(fd);
+                }
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(fd) = self.spawner.terminal {
+            terminal::take_back(fd);
+        }
+        self.report.flush();
+    }
+}
+
+/// The token of a process's error pipe.
+pub(super) fn pipe_token(process: ProcessId) -> Token {
+    Token(usize::try_from(process.0).unwrap_or(usize::MAX).saturating_add(FIRST_PIPE))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_start(clock::monotonic())
+}

@@ -1,0 +1,83 @@
+//! The shell: the only place where `sys` meets `manager`.
+//!
+//! Not a decision and not a system call. [`run`] takes what the command line and the units say,
+//! and comes back with rinit's exit status. **Invariant:** once the loop has begun nothing here
+//! returns an error; what goes wrong is an event, a line, or the last stand.
+
+mod conditions;
+mod event_loop;
+mod last_stand;
+mod members;
+mod perform;
+mod processes;
+pub mod report;
+mod spawn_plan;
+
+pub use last_stand::INTERNAL;
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::manager::Manager;
+use crate::manager::event::ManagerConfig;
+use crate::sys::early::Inherited;
+use crate::sys::{own_uid, terminal};
+use crate::unit::UnitSet;
+use event_loop::Shell;
+use report::{Format, Level, Reporter};
+use spawn_plan::{Spawner, inheritable};
+
+/// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
+pub const SYSTEM: u8 = 71;
+
+/// How rinit speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// Up to which level.
+    pub level: Level,
+    /// In which form.
+    pub format: Format,
+}
+
+/// Runs the units until their end; rinit's exit status.
+pub fn run(inherited: Inherited, units: UnitSet, config: ManagerConfig, log: LogConfig) -> u8 {
+    let command = config.command.clone();
+    let mut report = Reporter::new(log.level, log.format, command);
+    let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
+    let count = units.units.len();
+    let plural = if count == 1 { "" } else { "s" };
+    report.message(Level::Info, format!("{role}, uid {}, {count} unit{plural}", own_uid()));
+    for warning in &inherited.warnings {
+        report.message(Level::Warn, warning.as_str());
+    }
+    let spawner = spawner(inherited, &config);
+    let manager = Manager::new(units, config);
+    last_stand::install_hook();
+    let mut shell = match Shell::new(manager, report, spawner) {
+        Ok(shell) => shell,
+        Err(error) => {
+            crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
+            return SYSTEM;
+        }
+    };
+    match catch_unwind(AssertUnwindSafe(|| shell.run())) {
+        Ok(code) => code,
+        Err(_) => last_stand::run(&mut shell),
+    }
+}
+
+fn spawner(inherited: Inherited, config: &ManagerConfig) -> Spawner {
+    let directory = inherited.directory.map(|path| path.into_os_string().into_vec());
+    let directory = directory.and_then(|path| CString::new(path).ok());
+    let has_command = config.command.is_some();
+    Spawner {
+        environment: inheritable(std::env::vars_os()),
+        directory: directory.unwrap_or_else(|| c"/".into()),
+        umask: inherited.umask,
+        oom_protected: inherited.oom_protected,
+        command: config.command.clone(),
+        controlled: has_command && terminal::is_controlled(),
+        terminal: if has_command { terminal::foreground() } else { None },
+    }
+}

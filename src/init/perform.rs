@@ -1,0 +1,112 @@
+//! Does what the manager decided: one arm for each [`Action`].
+//!
+//! **Invariant:** performing never fails and never waits; what went wrong is an event.
+
+use std::os::fd::AsRawFd;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use super::conditions;
+use super::event_loop::{Shell, pipe_token};
+use super::processes::Starting;
+use super::report::Level;
+use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
+use crate::sys::exec::{self, ExecPlan};
+use crate::sys::{errno_of, kill, proc, reason};
+use crate::unit::process::Signal;
+
+/// What became of an action.
+#[derive(Debug)]
+pub(super) enum Performed {
+    Done,
+    /// It had an answer at once.
+    Event(Event),
+    Exit(u8),
+}
+
+impl Shell {
+    pub(super) fn perform(&mut self, action: Action) -> Performed {
+        match action {
+            Action::Check { unit } => {
+                let outcome = conditions::check(&unit, &self.spawner.environment);
+                return Performed::Event(Event::Checked { unit: unit.name.clone(), outcome });
+            }
+            Action::Spawn(request) => return Performed::Event(self.spawn(request)),
+            Action::KillProcess { process, signal } => self.kill_process(process, signal),
+            Action::Forward { process, signal } => self.forward(process, signal),
+            Action::KillUnit { unit, signal, scope } => {
+                self.members.kill_unit(&self.table, unit, signal, scope);
+            }
+            Action::Release { unit } => self.members.release(&unit),
+            Action::KillEverything { signal } => {
+                self.members.kill_everything(&self.table, signal);
+                (self.awaits_nothing, self.deaths) = (true, true);
+            }
+            Action::Reply { client, reply } => {
+                // Nobody can ask yet: there is no control socket.
+                self.report.message(Level::Debug, format!("{client:?}: {reply:?}"));
+            }
+            Action::Record(fact) => self.record(&fact),
+            Action::Exit { code } => return Performed::Exit(code),
+        }
+        Performed::Done
+    }
+
+    fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
+        let process = request.process;
+        let main = request.main.and_then(|main| Some(self.table.get(main)?.pid));
+        let plan = match self.spawner.plan(&request, main) {
+            Ok(plan) => plan,
+            Err(error) => {
+                return Event::SpawnFailed { process, error: SpawnError::Permanent(error) };
+            }
+        };
+        match self.fork(&plan, request) {
+            Ok(()) => Event::Spawned { process },
+            Err(error) => {
+                let errno = errno_of(&error);
+                let message = format!("fork: {}", reason(errno));
+                Event::SpawnFailed { process, error: SpawnError::Temporary { errno, message } }
+            }
+        }
+    }
+
+    fn fork(&mut self, plan: &ExecPlan, request: Box<SpawnRequest>) -> std::io::Result<()> {
+        let spawned = exec::spawn(plan)?;
+        let (id, invocation) = (request.process, request.invocation);
+        self.members.spawned(spawned.pid, request.unit.name.clone(), invocation);
+        let registered = self.poll.registry().register(
+            &mut SourceFd(&spawned.pipe.as_raw_fd()),
+            pipe_token(id),
+            Interest::READABLE,
+        );
+        if let Err(error) = registered {
+            // Then its death is when its report is read.
+            self.report.message(Level::Warn, format!("epoll: {error}"));
+        }
+        self.table.insert(id, spawned.pid, Starting { pipe: spawned.pipe, request });
+        Ok(())
+    }
+
+    fn kill_process(&mut self, process: ProcessId, signal: Signal) {
+        if let Some(process) = self.table.get(process) {
+            kill::child(process.pid, signal);
+        }
+    }
+
+    /// Only to a program: a child on its way to become one has rinit's dispositions.
+    fn forward(&mut self, process: ProcessId, signal: Signal) {
+        if let Some(process) = self.table.get(process)
+            && process.starting.is_none()
+            && proc::catches(process.pid, signal)
+        {
+            kill::child(process.pid, signal);
+        }
+    }
+
+    fn record(&mut self, fact: &Fact) {
+        let table = &self.table;
+        self.report.fact(fact, |process| Some(table.get(process)?.pid));
+    }
+}

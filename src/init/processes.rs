@@ -1,0 +1,110 @@
+//! Which pid is which [`ProcessId`]: the processes that rinit forked and has not reaped.
+//!
+//! Not their descendants (`members`). **Invariant:** an entry leaves in the call that reaps its
+//! pid, so every pid in here is a child of ours, alive or a zombie, and never a stranger's.
+
+use std::collections::BTreeMap;
+
+use crate::manager::event::{ProcessId, SpawnRequest};
+use crate::sys::Pid;
+use crate::sys::exec::ErrorPipe;
+use crate::unit::UnitName;
+use crate::unit::process::ExecError;
+
+/// One forked process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its pid.
+    pub pid: Pid,
+    /// Whose it is.
+    pub unit: UnitName,
+    /// It is a zombie: its death is being handled.
+    pub exited: bool,
+    /// It has not become the program yet, as far as we know.
+    pub starting: Option<Starting>,
+    /// It never became the program.
+    pub exec_error: Option<ExecError>,
+}
+
+/// What is kept of a child until it says whether exec worked.
+#[derive(Debug)]
+pub struct Starting {
+    /// Where it says it.
+    pub pipe: ErrorPipe,
+    /// What was asked, to put a failure into words.
+    pub request: Box<SpawnRequest>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    by_id: BTreeMap<ProcessId, Process>,
+    by_pid: BTreeMap<Pid, ProcessId>,
+    by_unit: BTreeMap<UnitName, Vec<ProcessId>>,
+}
+
+impl ProcessTable {
+    /// Takes a new child in.
+    pub fn insert(&mut self, id: ProcessId, pid: Pid, starting: Starting) {
+        let unit = starting.request.unit.name.clone();
+        self.by_pid.insert(pid, id);
+        self.by_unit.entry(unit.clone()).or_default().push(id);
+        let starting = Some(starting);
+        self.by_id.insert(id, Process { pid, unit, exited: false, starting, exec_error: None });
+    }
+
+    /// Forgets a child; call it where it is reaped and nowhere else.
+    pub fn remove(&mut self, pid: Pid) -> Option<Process> {
+        let id = self.by_pid.remove(&pid)?;
+        let process = self.by_id.remove(&id)?;
+        if let Some(ids) = self.by_unit.get_mut(&process.unit) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_unit.remove(&process.unit);
+            }
+        }
+        Some(process)
+    }
+
+    /// The process with this id.
+    pub fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.by_id.get(&id)
+    }
+
+    /// The process with this id, to change it.
+    pub fn get_mut(&mut self, id: ProcessId) -> Option<&mut Process> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The id of a child, if we forked it.
+    pub fn id_of(&self, pid: Pid) -> Option<ProcessId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// The unit of a child, if we forked it.
+    pub fn unit_of(&self, pid: Pid) -> Option<&UnitName> {
+        Some(&self.by_id.get(self.by_pid.get(&pid)?)?.unit)
+    }
+
+    /// The children of a unit, zombies included.
+    pub fn of_unit(&self, unit: &UnitName) -> impl Iterator<Item = &Process> {
+        let ids = self.by_unit.get(unit).map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Whether a child of the unit lives.
+    pub fn lives(&self, unit: &UnitName) -> bool {
+        self.of_unit(unit).any(|process| !process.exited)
+    }
+
+    /// Those that have not said yet whether exec worked.
+    pub fn starting(&self) -> impl Iterator<Item = ProcessId> {
+        let starting = self.by_id.iter().filter(|(_, process)| process.starting.is_some());
+        starting.map(|(id, _)| *id)
+    }
+
+    /// Every child.
+    pub fn all(&self) -> impl Iterator<Item = &Process> {
+        self.by_id.values()
+    }
+}

@@ -1,0 +1,385 @@
+//! What happened, as lines on standard error: text for people, JSON for programs.
+//!
+//! Not what happens (`manager` says that in [`Fact`]s), and the only place that logs.
+//! **Invariant:** one line a fact, no line ever waits for its reader, and the reason of a failure
+//! is always in the line that tells it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::manager::event::{
+    Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
+};
+use crate::manager::state::SubState;
+use crate::sys::stderr::Stderr;
+use crate::sys::{Pid, clock};
+use crate::unit::UnitName;
+use crate::unit::process::ExitStatus;
+use crate::unit::timespan::format_timespan;
+
+use super::spawn_plan::{exit_code_word, exit_status_word};
+
+/// How much a line matters; the smaller, the more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Something ended that should not have, or was never done.
+    Error,
+    /// It may become worse.
+    Warn,
+    /// What a person wants to see of a healthy run.
+    Info,
+    /// Every step.
+    Debug,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+
+    /// Its word, as `--log-level` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// `rinit: web.service: …`
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One line to be.
+#[derive(Clone, PartialEq, Debug)]
+struct Line {
+    level: Level,
+    event: &'static str,
+    unit: Option<UnitName>,
+    invocation: Option<InvocationId>,
+    message: String,
+    /// What the event's kind adds in JSON.
+    fields: Vec<(&'static str, Value)>,
+}
+
+/// Writes lines.
+#[derive(Debug)]
+pub struct Reporter {
+    stderr: Stderr,
+    level: Level,
+    format: Format,
+    /// The COMMAND: its own end is its own affair, and its status rinit's.
+    command: Option<UnitName>,
+}
+
+impl Reporter {
+    /// Lines up to `level`.
+    pub fn new(level: Level, format: Format, command: Option<UnitName>) -> Reporter {
+        Reporter { stderr: Stderr::open(), level, format, command }
+    }
+
+    /// A line about rinit itself.
+    pub fn message(&mut self, level: Level, message: impl Into<String>) {
+        self.write(&Line::new(level, "message", None, message));
+    }
+
+    /// A fact; `pid` is the process's that it speaks of, where it still has one.
+    pub fn fact(&mut self, fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) {
+        let mut line = describe(fact, pid);
+        if line.level < Level::Info && self.is_commands_own_end(fact) {
+            line.level = Level::Info;
+        }
+        self.write(&line);
+    }
+
+    /// Writes what is queued; whether nothing is left.
+    pub fn flush(&mut self) -> bool {
+        self.stderr.flush()
+    }
+
+    /// What to wait on while something is left.
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        self.stderr.descriptor()
+    }
+
+    /// `rinit -- false` says no more than `false` does.
+    fn is_commands_own_end(&self, fact: &Fact) -> bool {
+        let unit = match fact {
+            Fact::Exited { unit, exec_error: None, .. }
+            | Fact::State { unit, to: SubState::Failed, .. }
+            | Fact::Job { unit, result: JobResult::Failed, .. }
+            | Fact::Stopping { cause: StopCause::Failed(unit), .. } => unit,
+            _ => return false,
+        };
+        self.command.as_ref() == Some(unit)
+    }
+
+    fn write(&mut self, line: &Line) {
+        if line.level > self.level {
+            return;
+        }
+        let mut text = match self.format {
+            Format::Text => line.text(),
+            Format::Json => line.json(&clock::wall(), clock::monotonic()),
+        };
+        text.push('\n');
+        self.stderr.push(text.into_bytes());
+    }
+}
+
+impl Line {
+    fn new(
+        level: Level,
+        event: &'static str,
+        unit: Option<&UnitName>,
+        message: impl Into<String>,
+    ) -> Line {
+        let (unit, message) = (unit.cloned(), message.into());
+        Line { level, event, unit, invocation: None, message, fields: Vec::new() }
+    }
+
+    fn of(mut self, invocation: InvocationId) -> Line {
+        self.invocation = Some(invocation);
+        self
+    }
+
+    fn with(mut self, fields: Vec<(&'static str, Value)>) -> Line {
+        self.fields = fields;
+        self
+    }
+
+    /// One line whatever the message holds: a path may have a newline in it.
+    fn text(&self) -> String {
+        let message = self.message.replace('\n', "\\n");
+        match &self.unit {
+            Some(unit) => format!("rinit: {unit}: {message}"),
+            None => format!("rinit: {message}"),
+        }
+    }
+
+    fn json(&self, time: &str, monotonic: Duration) -> String {
+        let head = [
+            ("time", json!(time)),
+            ("monotonic_usec", json!(micros(monotonic))),
+            ("level", json!(self.level.as_str())),
+            ("event", json!(self.event)),
+            ("unit", json!(self.unit.as_ref().map(UnitName::as_str))),
+            ("invocation_id", json!(self.invocation.map(|id| id.to_string()))),
+            ("message", json!(self.message)),
+        ];
+        let pairs = head.iter().chain(&self.fields);
+        let pairs: Vec<String> = pairs.map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        format!("{{{}}}", pairs.join(","))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A duration to the millisecond, which is what a person reads.
+fn span(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    format_timespan(Duration::from_millis(millis))
+}
+
+fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
+    match fact {
+        Fact::State { .. } => describe_state(fact),
+        Fact::Job { .. } => describe_job(fact),
+        Fact::Started { unit, invocation, process, role } => {
+            let pid = pid(*process);
+            let number = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            let (level, message) = match role {
+                ProcessRole::ExecStart => (Level::Info, format!("started{number}")),
+                _ => (Level::Debug, format!("{} started{number}", role.directive())),
+            };
+            let fields = vec![("role", json!(role.directive())), ("pid", json!(pid))];
+            Line::new(level, "start", Some(unit), message).of(*invocation).with(fields)
+        }
+        Fact::Exited { .. } => describe_exit(fact, pid),
+        Fact::SpawnFailed { unit, role, error, retry_in } => {
+            let why = match error {
+                SpawnError::Temporary { message, .. } => message,
+                SpawnError::Permanent(error) => &error.message,
+            };
+            let role = role.directive();
+            let (level, next) = match retry_in {
+                Some(delay) => (Level::Warn, format!(", trying again in {}", span(*delay))),
+                None => (Level::Error, String::new()),
+            };
+            Line::new(level, "message", Some(unit), format!("{role} not started: {why}{next}"))
+        }
+        Fact::RestartScheduled { unit, delay, n_restarts, attempt } => {
+            let message = format!("restarts in {} (restart {n_restarts})", span(*delay));
+            let fields = vec![
+                ("delay_usec", json!(micros(*delay))),
+                ("n_restarts", json!(n_restarts)),
+                ("attempt", json!(attempt)),
+            ];
+            Line::new(Level::Info, "restart", Some(unit), message).with(fields)
+        }
+        Fact::StartLimitHit { unit, burst, interval } => {
+            let interval = span(*interval);
+            let message = format!(
+                "started {burst} times within {interval}: not started again \
+                 (StartLimitBurst={burst}, StartLimitIntervalSec={interval})"
+            );
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
+        Fact::TimedOut { unit, state, after, signal } => {
+            let next = match signal {
+                Some(signal) => format!(", sending {signal}"),
+                None => String::new(),
+            };
+            let message = format!("{state} took longer than {}{next}", span(*after));
+            Line::new(Level::Warn, "message", Some(unit), message)
+        }
+        Fact::Abandoned { unit } => {
+            let message = "processes survived SIGKILL; going on without them";
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
+        _ => describe_whole(fact),
+    }
+}
+
+/// Facts about rinit as a whole.
+fn describe_whole(fact: &Fact) -> Line {
+    let (level, message) = match fact {
+        Fact::Booted { took } => (Level::Info, format!("boot done in {}", span(*took))),
+        Fact::Stopping { cause, budget, code } => return describe_stopping(cause, *budget, *code),
+        Fact::Hurried { signal, at_once: false } => {
+            (Level::Warn, format!("{signal} again: what is left gets one second"))
+        }
+        Fact::Hurried { signal, at_once: true } => {
+            (Level::Warn, format!("{signal} again: killing what is left"))
+        }
+        Fact::BudgetSpent { units } => {
+            let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+            let what = match names.as_slice() {
+                [] => "stray processes".to_owned(),
+                names => names.join(", "),
+            };
+            (Level::Warn, format!("the time to stop is over: killing {what}"))
+        }
+        Fact::Forwarded { signal, unit } => {
+            let message = format!("{signal} passed on");
+            return Line::new(Level::Debug, "message", Some(unit), message);
+        }
+        Fact::SignalIgnored { signal } => (Level::Info, format!("{signal} means nothing here")),
+        Fact::State { .. }
+        | Fact::Job { .. }
+        | Fact::Started { .. }
+        | Fact::Exited { .. }
+        | Fact::SpawnFailed { .. }
+        | Fact::RestartScheduled { .. }
+        | Fact::StartLimitHit { .. }
+        | Fact::TimedOut { .. }
+        | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
+    };
+    Line::new(level, "message", None, message)
+}
+
+fn describe_stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> Line {
+    let (level, why) = match cause {
+        StopCause::Signal(signal) => (Level::Info, signal.to_string()),
+        StopCause::Client => (Level::Info, "shutdown asked for".to_owned()),
+        StopCause::Failed(unit) => (Level::Error, format!("{unit} failed")),
+        StopCause::Succeeded(unit) => (Level::Info, format!("{unit} is done")),
+        StopCause::NothingLeft => (Level::Info, "nothing runs or waits any more".to_owned()),
+    };
+    let status = code.map_or_else(String::new, |code| format!(", exit status {code}"));
+    let message = format!("{why}: stopping everything within {}{status}", span(budget));
+    Line::new(level, "message", None, message)
+}
+
+fn describe_state(fact: &Fact) -> Line {
+    let Fact::State { unit, invocation, from, to, result } = fact else {
+        return describe_whole(fact);
+    };
+    let (level, message) = match (from, to) {
+        (_, SubState::Failed) => (Level::Error, format!("failed ({result})")),
+        (SubState::Start | SubState::StartPost, SubState::Dead | SubState::Exited) => {
+            (Level::Info, "finished".to_owned())
+        }
+        (SubState::Condition | SubState::Failed | SubState::Dead, SubState::Dead) => {
+            (Level::Debug, format!("{from} → {to}"))
+        }
+        (_, SubState::Dead) => (Level::Info, "stopped".to_owned()),
+        (
+            SubState::Running | SubState::Exited | SubState::Reload,
+            SubState::Stop | SubState::StopSigterm | SubState::StopWatchdog,
+        ) => (Level::Info, "stopping".to_owned()),
+        _ => (Level::Debug, format!("{from} → {to}")),
+    };
+    let fields = vec![
+        ("from", json!(from.as_str())),
+        ("to", json!(to.as_str())),
+        ("active", json!(to.active_state().as_str())),
+        ("result", json!(result.as_str())),
+    ];
+    Line::new(level, "state", Some(unit), message).of(*invocation).with(fields)
+}
+
+fn describe_job(fact: &Fact) -> Line {
+    let Fact::Job { unit, kind, result, reason } = fact else { return describe_whole(fact) };
+    let level = match result {
+        JobResult::Done | JobResult::Canceled => Level::Debug,
+        JobResult::Skipped => Level::Info,
+        // The unit's own lines have told it, unless there is more to say.
+        JobResult::Failed if reason.is_empty() => Level::Debug,
+        JobResult::Failed | JobResult::Dependency | JobResult::Timeout | JobResult::Assert => {
+            Level::Error
+        }
+    };
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let message = format!("{} {}{why}", kind.verb(), result.as_str());
+    let fields = vec![
+        ("job", json!(kind.verb())),
+        ("result", json!(result.as_str())),
+        ("reason", json!(reason)),
+    ];
+    Line::new(level, "job", Some(unit), message).with(fields)
+}
+
+fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
+    let Fact::Exited { unit, invocation, process, role, exit, exec_error, clean, ran } = fact
+    else {
+        return describe_whole(fact);
+    };
+    let directive = role.directive();
+    let level = match (role, clean) {
+        (_, true) => Level::Debug,
+        (ProcessRole::ExecCondition, false) => Level::Info, // "no" is an answer
+        (_, false) => Level::Warn,
+    };
+    let (level, message) = match exec_error {
+        Some(error) => (level.min(Level::Warn), format!("{directive}: {error}")),
+        None => (level, format!("{directive} {exit} after {}", span(*ran))),
+    };
+    let status = match exit {
+        ExitStatus::Exited(code) => json!(code),
+        ExitStatus::Killed { .. } => json!(exit_status_word(*exit)),
+    };
+    let fields = vec![
+        ("role", json!(directive)),
+        ("pid", json!(pid(*process))),
+        ("code", json!(exit_code_word(*exit))),
+        ("status", status),
+        ("clean", json!(clean)),
+        ("ran_usec", json!(micros(*ran))),
+    ];
+    Line::new(level, "exit", Some(unit), message).of(*invocation).with(fields)
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! Tables for `report`.
+
+use super::*;
+use crate::manager::event::JobKind;
+use crate::manager::state::ServiceResult;
+use crate::unit::process::{ExecError, ExecStage, Signal};
+
+fn web() -> UnitName {
+    UnitName::parse("web.service").unwrap()
+}
+
+fn line(fact: &Fact) -> Line {
+    describe(fact, |_| Some(42))
+}
+
+fn check(fact: Fact, level: Level, text: &str) {
+    let line = line(&fact);
+    assert_eq!((line.level, line.text().as_str()), (level, text));
+}
+
+fn state(from: SubState, to: SubState, result: ServiceResult) -> Fact {
+    Fact::State { unit: web(), invocation: InvocationId(1), from, to, result }
+}
+
+fn exited(exit: ExitStatus, exec_error: Option<ExecError>, clean: bool) -> Fact {
+    Fact::Exited {
+        unit: web(),
+        invocation: InvocationId(0xf),
+        process: ProcessId(7),
+        role: ProcessRole::ExecStart,
+        exit,
+        exec_error,
+        clean,
+        ran: Duration::from_micros(2_134_567),
+    }
+}
+
+#[test]
+fn lines_for_people() {
+    use SubState::*;
+    let ok = ServiceResult::Success;
+    check(state(Start, Running, ok), Level::Debug, "rinit: web.service: start → running");
+    check(state(Start, Dead, ok), Level::Info, "rinit: web.service: finished");
+    check(state(StopSigterm, Dead, ok), Level::Info, "rinit: web.service: stopped");
+    check(state(Running, StopSigterm, ok), Level::Info, "rinit: web.service: stopping");
+    let failed = "rinit: web.service: failed (exit-code)";
+    check(state(Running, Failed, ServiceResult::ExitCode), Level::Error, failed);
+    let text = "rinit: web.service: ExecStart exited with status 3 after 2.134s";
+    check(exited(ExitStatus::Exited(3), None, false), Level::Warn, text);
+    let error = ExecError {
+        stage: ExecStage::WorkingDirectory,
+        errno: 2,
+        message: "chdir /a\nb: No such file or directory".to_owned(),
+    };
+    let text = "rinit: web.service: ExecStart: chdir /a\\nb: No such file or directory";
+    check(exited(ExitStatus::Exited(200), Some(error), true), Level::Warn, text);
+    let job = |result, reason: &str| Fact::Job {
+        unit: web(),
+        kind: JobKind::Start,
+        result,
+        reason: reason.to_owned(),
+    };
+    check(job(JobResult::Done, ""), Level::Debug, "rinit: web.service: start done");
+    let text = "rinit: web.service: start dependency: db.service failed";
+    check(job(JobResult::Dependency, "db.service failed"), Level::Error, text);
+    let cause = StopCause::Signal(Signal::TERM);
+    let stopping = Fact::Stopping { cause, budget: Duration::from_secs(9), code: Some(0) };
+    let text = "rinit: SIGTERM: stopping everything within 9s, exit status 0";
+    check(stopping, Level::Info, text);
+}
+
+#[test]
+fn lines_for_programs() {
+    let killed = ExitStatus::Killed { signal: Signal::SEGV, core_dumped: true };
+    let json = line(&exited(killed, None, false)).json("T", Duration::from_millis(5));
+    assert_eq!(
+        json,
+        "{\"time\":\"T\",\"monotonic_usec\":5000,\"level\":\"warn\",\"event\":\"exit\",\
+         \"unit\":\"web.service\",\"invocation_id\":\"0000000000000000000000000000000f\",\
+         \"message\":\"ExecStart killed by SIGSEGV (core dumped) after 2.134s\",\
+         \"role\":\"ExecStart\",\"pid\":42,\"code\":\"dumped\",\"status\":\"SEGV\",\
+         \"clean\":false,\"ran_usec\":2134567}"
+    );
+    let keys = |fact: &Fact| {
+        let text = line(fact).json("T", Duration::ZERO);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let common =
+            ["time", "monotonic_usec", "level", "event", "unit", "invocation_id", "message"];
+        let object = value.as_object().unwrap();
+        assert!(common.iter().all(|key| object.contains_key(*key)));
+        object.keys().filter(|key| !common.contains(&key.as_str())).cloned().collect::<Vec<_>>()
+    };
+    let ok = ServiceResult::Success;
+    let fact = state(SubState::Start, SubState::Running, ok);
+    assert_eq!(keys(&fact), ["active", "from", "result", "to"]);
+    let delay = Duration::from_millis(100);
+    let restart = Fact::RestartScheduled { unit: web(), delay, n_restarts: 3, attempt: 2 };
+    assert_eq!(keys(&restart), ["attempt", "delay_usec", "n_restarts"]);
+    let message = Line::new(Level::Info, "message", None, "a \"quote\"\n");
+    assert!(message.json("T", Duration::ZERO).contains(r#""message":"a \"quote\"\n""#));
+}
+
+#[test]
+fn the_commands_own_end_is_not_news() {
+    let quiet = Reporter::new(Level::Warn, Format::Text, Some(web()));
+    let exit = ExitStatus::Exited(3);
+    assert!(quiet.is_commands_own_end(&exited(exit, None, false)));
+    let message = "exec nope: not found".to_owned();
+    let error = ExecError { stage: ExecStage::Exec, errno: 2, message };
+    assert!(!quiet.is_commands_own_end(&exited(exit, Some(error), false)));
+    let units = Reporter::new(Level::Info, Format::Text, None);
+    assert!(!units.is_commands_own_end(&exited(exit, None, false)));
+}

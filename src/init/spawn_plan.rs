@@ -1,0 +1,419 @@
+//! From what a unit says to what the child does: the [`ExecPlan`] of one process.
+//!
+//! Not the fork (`sys::exec`) and not a decision (`manager`). Users, environment files and the
+//! program's candidates are looked up now, just before the spawn. **Invariant:** a plan is made
+//! whole or not at all, and a failure is a sentence that names the directive.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::manager::event::{ProcessRole, SpawnRequest};
+use crate::manager::state::ServiceResult;
+use crate::sys::exec::{Directory, ExecPlan, FailureCode, Grouping, Identity, Rlimit, Stdio};
+use crate::sys::identity::{Account, Database};
+use crate::sys::{Pid, glob, reason};
+use crate::unit::command::ExecCommand;
+use crate::unit::environment::{Environment, apply_unset, parse_environment_file};
+use crate::unit::process::{ExecError, ExecStage, ExitStatus};
+use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
+use crate::unit::{Unit, UnitName};
+
+/// systemd's own search path (systemd.exec(5), ExecSearchPath=).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An environment file is not larger than this.
+const ENVIRONMENT_FILE_MAX: u64 = 16 << 20;
+
+/// What every spawn of this rinit has in common.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    /// rinit's environment without what was meant for rinit alone.
+    pub environment: Environment,
+    /// Where rinit was started.
+    pub directory: CString,
+    /// The launcher's umask.
+    pub umask: u32,
+    /// rinit is exempt from the OOM killer; its services are not to be.
+    pub oom_protected: bool,
+    /// The unit that is the COMMAND of the command line.
+    pub command: Option<UnitName>,
+    /// A terminal controls us: COMMAND stays in our session.
+    pub controlled: bool,
+    /// The terminal whose foreground is ours, to be handed to COMMAND.
+    pub terminal: Option<RawFd>,
+}
+
+/// rinit's environment as services get it: what a supervisor above rinit meant for rinit
+/// (sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)) is not theirs.
+pub fn inheritable(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+    let ours = |name: &OsStr| {
+        name == "NOTIFY_SOCKET"
+            || name.as_bytes().starts_with(b"WATCHDOG_")
+            || name.as_bytes().starts_with(b"LISTEN_")
+    };
+    variables.filter(|(name, _)| !ours(name)).collect()
+}
+
+/// The commands of a role.
+pub fn commands(unit: &Unit, role: ProcessRole) -> &[ExecCommand] {
+    let service = &unit.service;
+    match role {
+        ProcessRole::ExecCondition => &service.exec_condition,
+        ProcessRole::ExecStartPre => &service.exec_start_pre,
+        ProcessRole::ExecStart => &service.exec_start,
+        ProcessRole::ExecStartPost => &service.exec_start_post,
+        ProcessRole::ExecReload => &service.exec_reload,
+        ProcessRole::ExecStop => &service.exec_stop,
+        ProcessRole::ExecStopPost => &service.exec_stop_post,
+    }
+}
+
+impl Spawner {
+    /// The plan for a request; `main` is the pid of its main process.
+    ///
+    /// # Errors
+    /// Something that the unit names is not there.
+    pub fn plan(&self, request: &SpawnRequest, main: Option<Pid>) -> Result<ExecPlan, ExecError> {
+        let unit = &request.unit;
+        let exec = &unit.service.exec;
+        let command = commands(unit, request.role).get(request.index).ok_or_else(|| {
+            let role = request.role.directive();
+            failure(ExecStage::Exec, 0, format!("{role}: no command {}", request.index))
+        })?;
+        let account = account(exec)?;
+        let environment = self.environment(request, account.as_ref(), main)?;
+        let is_command =
+            request.role == ProcessRole::ExecStart && self.command.as_ref() == Some(&unit.name);
+        let privileged = command.full_privileges || command.no_setuid;
+        let identity =
+            if privileged { Identity::default() } else { identity(exec, account.as_ref())? };
+        Ok(ExecPlan {
+            program: command.program.clone(),
+            candidates: candidates(command, exec, &environment)?,
+            argv: c_strings(command.argv(&environment))?,
+            envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
+            grouping: self.grouping(is_command),
+            stdio: stdio(exec, is_command)?,
+            umask: exec.umask.unwrap_or(self.umask),
+            limits: exec.limits.iter().map(|(name, limit)| rlimit(*name, *limit)).collect(),
+            nice: exec.nice,
+            oom_score_adjust: self.oom_score_adjust(exec)?,
+            identity,
+            directory: self.directory(exec, account.as_ref())?,
+            ignore_sigpipe: exec.ignore_sigpipe,
+            failure_code: if is_command { FailureCode::Shell } else { FailureCode::Stage },
+        })
+    }
+
+    fn grouping(&self, is_command: bool) -> Grouping {
+        if is_command && self.controlled {
+            Grouping::Group { terminal: self.terminal }
+        } else {
+            Grouping::Session
+        }
+    }
+
+    fn oom_score_adjust(&self, exec: &ExecContext) -> Result<Option<(CString, bool)>, ExecError> {
+        match exec.oom_score_adjust {
+            Some(score) => Ok(Some((c_string(score.to_string())?, true))),
+            None if self.oom_protected => Ok(Some((c_string("0")?, false))),
+            None => Ok(None),
+        }
+    }
+
+    fn directory(
+        &self,
+        exec: &ExecContext,
+        account: Option<&Account>,
+    ) -> Result<Directory, ExecError> {
+        let Some(declared) = &exec.working_directory else {
+            return Ok(Directory::Inherited(self.directory.clone()));
+        };
+        let path = match declared.path.as_str() {
+            "~" => match account {
+                Some(account) => OsString::from(&account.home),
+                None => self.environment.get(OsStr::new("HOME")).cloned().unwrap_or("/".into()),
+            },
+            path => OsString::from(path),
+        };
+        Ok(Directory::Declared { path: c_string(path)?, optional: declared.optional })
+    }
+
+    /// Later ones win: rinit's, User='s, the activation's, Environment=, EnvironmentFile=; then
+    /// UnsetEnvironment= (systemd.exec(5)).
+    fn environment(
+        &self,
+        request: &SpawnRequest,
+        account: Option<&Account>,
+        main: Option<Pid>,
+    ) -> Result<Environment, ExecError> {
+        let exec = &request.unit.service.exec;
+        let mut environment = self.environment.clone();
+        let mut set = |name: &str, value: String| {
+            environment.insert(name.into(), value.into());
+        };
+        if let Some(account) = account.filter(|_| exec.user.is_some()) {
+            set("USER", account.name.clone());
+            set("LOGNAME", account.name.clone());
+            set("HOME", account.home.clone());
+            if !account.shell.is_empty() {
+                set("SHELL", account.shell.clone());
+            }
+        }
+        set("INVOCATION_ID", request.invocation.to_string());
+        if let Some(main) = main {
+            set("MAINPID", main.to_string());
+        }
+        if let Some((result, exit)) = request.result {
+            set_result(&mut set, ["SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"], result, exit);
+        }
+        if let Some(monitor) = &request.monitor {
+            let names = ["MONITOR_SERVICE_RESULT", "MONITOR_EXIT_CODE", "MONITOR_EXIT_STATUS"];
+            set_result(&mut set, names, monitor.result, monitor.exit);
+            set("MONITOR_INVOCATION_ID", monitor.invocation.to_string());
+            set("MONITOR_UNIT", monitor.unit.to_string());
+        }
+        for (name, value) in &exec.environment {
+            set(name, value.clone());
+        }
+        for file in &exec.environment_files {
+            read_environment_file(&file.path, file.optional, &mut environment)?;
+        }
+        apply_unset(&mut environment, &exec.unset_environment);
+        Ok(environment)
+    }
+}
+
+fn set_result(
+    set: &mut impl FnMut(&str, String),
+    [result_name, code_name, status_name]: [&str; 3],
+    result: ServiceResult,
+    exit: Option<ExitStatus>,
+) {
+    set(result_name, result.as_str().to_owned());
+    if let Some(exit) = exit {
+        set(code_name, exit_code_word(exit).to_owned());
+        set(status_name, exit_status_word(exit));
+    }
+}
+
+/// `exited`, `killed` or `dumped` (systemd.exec(5), EXIT_CODE).
+pub fn exit_code_word(exit: ExitStatus) -> &'static str {
+    match exit {
+        ExitStatus::Exited(_) => "exited",
+        ExitStatus::Killed { core_dumped: false, .. } => "killed",
+        ExitStatus::Killed { core_dumped: true, .. } => "dumped",
+    }
+}
+
+/// The number, or the signal's name (systemd.exec(5), EXIT_STATUS).
+pub fn exit_status_word(exit: ExitStatus) -> String {
+    match exit {
+        ExitStatus::Exited(code) => code.to_string(),
+        ExitStatus::Killed { signal, .. } => signal.name(),
+    }
+}
+
+fn read_environment_file(
+    pattern: &str,
+    optional: bool,
+    environment: &mut Environment,
+) -> Result<(), ExecError> {
+    let is_pattern = pattern.contains(['*', '?', '[']);
+    let paths =
+        if is_pattern { glob::matches(pattern) } else { vec![std::path::PathBuf::from(pattern)] };
+    let failed = |errno: i32| {
+        let message = format!("EnvironmentFile={pattern}: {}", reason(errno));
+        failure(ExecStage::Exec, errno, message)
+    };
+    if paths.is_empty() && !optional {
+        return Err(failed(libc::ENOENT));
+    }
+    for path in paths {
+        match read_file(&path) {
+            Ok(bytes) => environment.extend(parse_environment_file(&bytes).0),
+            Err(_) if optional => {}
+            Err(error) => return Err(failed(error.raw_os_error().unwrap_or(libc::EIO))),
+        }
+    }
+    Ok(())
+}
+
+/// A FIFO or a device is refused before it is opened: PID 1 would wait for its writer.
+fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        let errno = if meta.is_dir() { libc::EISDIR } else { libc::EINVAL };
+        return Err(std::io::Error::from_raw_os_error(errno));
+    }
+    if meta.len() > ENVIRONMENT_FILE_MAX {
+        return Err(std::io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    std::fs::read(path)
+}
+
+fn account(exec: &ExecContext) -> Result<Option<Account>, ExecError> {
+    let Some(user) = &exec.user else { return Ok(None) };
+    let unknown = || {
+        let message = format!("User={user}: no such user in /etc/passwd");
+        failure(ExecStage::User, libc::ESRCH, message)
+    };
+    database(ExecStage::User)?.account(user).map(Some).ok_or_else(unknown)
+}
+
+fn database(stage: ExecStage) -> Result<Database, ExecError> {
+    Database::read().map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        failure(stage, errno, format!("/etc/passwd, /etc/group: {}", reason(errno)))
+    })
+}
+
+fn identity(exec: &ExecContext, account: Option<&Account>) -> Result<Identity, ExecError> {
+    if account.is_none() && exec.group.is_none() && exec.supplementary_groups.is_empty() {
+        return Ok(Identity::default());
+    }
+    let database = database(ExecStage::Group)?;
+    let find = |group: &String| {
+        database.group(group).ok_or_else(|| {
+            let message = format!("Group={group}: no such group in /etc/group");
+            failure(ExecStage::Group, libc::ESRCH, message)
+        })
+    };
+    let own = exec.group.as_ref().map(find).transpose()?;
+    let gid = own.or(account.map(|account| account.gid));
+    let mut groups: Vec<u32> =
+        account.map_or_else(Vec::new, |account| database.groups_of(&account.name));
+    groups.extend(gid);
+    for group in &exec.supplementary_groups {
+        groups.push(find(group)?);
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(Identity { groups: Some(groups), gid, uid: account.map(|account| account.uid) })
+}
+
+/// The paths that execve(2) tries: the one path, or the name in each directory that is searched.
+fn candidates(
+    command: &ExecCommand,
+    exec: &ExecContext,
+    environment: &Environment,
+) -> Result<Vec<CString>, ExecError> {
+    let program = command.program.as_str();
+    if program.contains('/') {
+        return Ok(vec![c_string(program)?]);
+    }
+    let path = match environment.get(OsStr::new("PATH")) {
+        _ if !exec.exec_search_path.is_empty() => OsString::from(exec.exec_search_path.join(":")),
+        Some(path) => path.clone(),
+        None => DEFAULT_PATH.into(),
+    };
+    let in_directory = |directory: &[u8]| {
+        let slash = if directory.ends_with(b"/") { &b""[..] } else { b"/" };
+        c_string(OsString::from_vec([directory, slash, program.as_bytes()].concat()))
+    };
+    let directories = path.as_bytes().split(|byte| *byte == b':');
+    directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
+}
+
+fn stdio(exec: &ExecContext, is_command: bool) -> Result<[Stdio; 3], ExecError> {
+    let terminal = exec.tty_path.as_deref().unwrap_or("/dev/console");
+    let input = match &exec.standard_input {
+        None if is_command => Stdio::Inherit,
+        None => open("/dev/null", libc::O_RDONLY)?,
+        Some(stream) => input_stream(stream, terminal)?,
+    };
+    let output = match &exec.standard_output {
+        None => Stdio::Inherit,
+        Some(stream) => output_stream(stream, terminal, Stdio::Inherit)?,
+    };
+    let error = match &exec.standard_error {
+        // Output's own file, not rinit's stream: the error goes there, too.
+        None if output != Stdio::Inherit => Stdio::AsOutput,
+        None => Stdio::Inherit,
+        same if *same == exec.standard_output => Stdio::AsOutput, // one offset for both
+        Some(stream) => output_stream(stream, terminal, Stdio::AsOutput)?,
+    };
+    Ok([input, output, error])
+}
+
+fn input_stream(stream: &StandardStream, terminal: &str) -> Result<Stdio, ExecError> {
+    match stream {
+        StandardStream::Inherit => Ok(Stdio::Inherit),
+        StandardStream::Null => open("/dev/null", libc::O_RDONLY),
+        StandardStream::Tty => Ok(Stdio::Open {
+            path: c_string(terminal)?,
+            flags: libc::O_RDWR | libc::O_NOCTTY,
+            terminal: true,
+        }),
+        StandardStream::File(path)
+        | StandardStream::Append(path)
+        | StandardStream::Truncate(path) => open(path, libc::O_RDONLY),
+    }
+}
+
+fn output_stream(
+    stream: &StandardStream,
+    terminal: &str,
+    inherited: Stdio,
+) -> Result<Stdio, ExecError> {
+    let create = libc::O_WRONLY | libc::O_CREAT;
+    match stream {
+        StandardStream::Inherit => Ok(inherited),
+        StandardStream::Null => open("/dev/null", libc::O_WRONLY),
+        StandardStream::Tty => open(terminal, libc::O_WRONLY),
+        StandardStream::File(path) => open(path, create),
+        StandardStream::Append(path) => open(path, create | libc::O_APPEND),
+        StandardStream::Truncate(path) => open(path, create | libc::O_TRUNC),
+    }
+}
+
+fn open(path: &str, flags: libc::c_int) -> Result<Stdio, ExecError> {
+    Ok(Stdio::Open { path: c_string(path)?, flags: flags | libc::O_NOCTTY, terminal: false })
+}
+
+fn rlimit(resource: Resource, limit: Limit) -> Rlimit {
+    let (resource, name) = match resource {
+        Resource::Cpu => (libc::RLIMIT_CPU, "LimitCPU"),
+        Resource::Fsize => (libc::RLIMIT_FSIZE, "LimitFSIZE"),
+        Resource::Data => (libc::RLIMIT_DATA, "LimitDATA"),
+        Resource::Stack => (libc::RLIMIT_STACK, "LimitSTACK"),
+        Resource::Core => (libc::RLIMIT_CORE, "LimitCORE"),
+        Resource::Rss => (libc::RLIMIT_RSS, "LimitRSS"),
+        Resource::Nofile => (libc::RLIMIT_NOFILE, "LimitNOFILE"),
+        Resource::As => (libc::RLIMIT_AS, "LimitAS"),
+        Resource::Nproc => (libc::RLIMIT_NPROC, "LimitNPROC"),
+        Resource::Memlock => (libc::RLIMIT_MEMLOCK, "LimitMEMLOCK"),
+        Resource::Locks => (libc::RLIMIT_LOCKS, "LimitLOCKS"),
+        Resource::Sigpending => (libc::RLIMIT_SIGPENDING, "LimitSIGPENDING"),
+        Resource::Msgqueue => (libc::RLIMIT_MSGQUEUE, "LimitMSGQUEUE"),
+        Resource::Nice => (libc::RLIMIT_NICE, "LimitNICE"),
+        Resource::Rtprio => (libc::RLIMIT_RTPRIO, "LimitRTPRIO"),
+        Resource::Rttime => (libc::RLIMIT_RTTIME, "LimitRTTIME"),
+    };
+    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX); // RLIM64_INFINITY
+    Rlimit { resource, name, soft: number(limit.soft), hard: number(limit.hard) }
+}
+
+fn assignment(name: &OsStr, value: &OsStr) -> OsString {
+    OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
+}
+
+fn c_string(text: impl Into<OsString>) -> Result<CString, ExecError> {
+    CString::new(text.into().into_vec()).map_err(|error| {
+        let text = String::from_utf8_lossy(&error.into_vec()).replace('\0', "\\0");
+        failure(ExecStage::Exec, libc::EINVAL, format!("{text}: a NUL byte cannot be passed on"))
+    })
+}
+
+fn c_strings(texts: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, ExecError> {
+    texts.into_iter().map(c_string).collect()
+}
+
+fn failure(stage: ExecStage, errno: i32, message: String) -> ExecError {
+    ExecError { stage, errno, message }
+}
+
+#[cfg(test)]
+#[path = "spawn_plan_tests.rs"]
+mod tests;

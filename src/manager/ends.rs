@@ -1,0 +1,117 @@
+//! What the end of a unit means: its handlers, its actions, rinit's exit status.
+//!
+//! Not how everything is then stopped (`phases`). **Invariant:** the first cause of an end wins;
+//! during a stop of everything no further action, and no handler, is taken.
+
+use std::collections::BTreeSet;
+
+use super::Manager;
+use super::event::StopCause;
+use super::job::Origin;
+use super::out::Change;
+use super::service::Service;
+use super::state::{ServiceResult, SubState};
+use crate::unit::UnitName;
+use crate::unit::process::ExitStatus;
+use crate::unit::service::ExitAction;
+
+impl Manager {
+    /// A unit is down for good, as far as it is concerned itself.
+    pub(super) fn on_ended(&mut self, change: &Change) {
+        let Some(service) = self.services.get(&change.unit) else { return };
+        let code = status_of(service);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.killed_late |= service.killed_late;
+        }
+        let is_command = self.config.command.as_ref() == Some(&change.unit);
+        if is_command && service.main_exit.is_some() {
+            self.verdict.get_or_insert(code);
+        }
+        if change.from == SubState::Failed || self.out.stopping {
+            return;
+        }
+        self.stop_bound(&change.unit);
+        match change.to {
+            SubState::Failed => self.on_failed(&change.unit, code),
+            SubState::Dead
+            | SubState::Condition
+            | SubState::StartPre
+            | SubState::Start
+            | SubState::StartPost
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Reload
+            | SubState::Stop
+            | SubState::StopSigterm
+            | SubState::StopSigkill
+            | SubState::StopWatchdog
+            | SubState::StopPost
+            | SubState::FinalSigterm
+            | SubState::FinalSigkill
+            | SubState::AutoRestart => self.on_dead(&change.unit, code),
+        }
+        self.uphold(&change.unit);
+    }
+
+    fn stop_bound(&mut self, unit: &UnitName) {
+        for other in self.graph.bound_by(unit).to_vec() {
+            if self.is_active(&other) {
+                self.stop(&other, Origin::Unit);
+            }
+        }
+    }
+
+    fn on_failed(&mut self, unit: &UnitName, code: u8) {
+        let Some(service) = self.services.get(unit) else { return };
+        let definition = service.unit.clone();
+        let limit_hit = service.result == ServiceResult::StartLimitHit;
+        self.first_failure.get_or_insert(code);
+        let handlers = self.start_handlers(unit, &definition.on_failure);
+        let action = match definition.start_limit_action {
+            ExitAction::Exit | ExitAction::ExitForce if limit_hit => definition.start_limit_action,
+            ExitAction::None | ExitAction::Exit | ExitAction::ExitForce => {
+                definition.failure_action
+            }
+        };
+        let code = definition.failure_action_exit_status.unwrap_or(code);
+        self.take(action, StopCause::Failed(unit.clone()), code, handlers);
+    }
+
+    fn on_dead(&mut self, unit: &UnitName, code: u8) {
+        let Some(service) = self.services.get(unit) else { return };
+        let definition = service.unit.clone();
+        // A start that was skipped, or a restart that was called off, is no success.
+        if service.result != ServiceResult::Success || service.verdict.is_some() {
+            return;
+        }
+        let handlers = self.start_handlers(unit, &definition.on_success);
+        let code = definition.success_action_exit_status.unwrap_or(code);
+        self.take(definition.success_action, StopCause::Succeeded(unit.clone()), code, handlers);
+    }
+
+    fn take(
+        &mut self,
+        action: ExitAction,
+        cause: StopCause,
+        code: u8,
+        handlers: BTreeSet<UnitName>,
+    ) {
+        match action {
+            ExitAction::None => (),
+            ExitAction::Exit => self.end_by(cause, code, handlers),
+            ExitAction::ExitForce => {
+                self.end_by(cause, code, BTreeSet::new());
+                self.kill_all();
+            }
+        }
+    }
+}
+
+/// The status that a unit's end gives rinit: the last main process's code, or 128 plus its
+/// signal; 1 if that would be 0 although the unit did not end well.
+fn status_of(service: &Service) -> u8 {
+    let exit = service.main_exit.or(service.failed_exit);
+    let code = exit.map_or(0, ExitStatus::shell_code);
+    let failed = !matches!(service.result, ServiceResult::Success | ServiceResult::ExecCondition);
+    if failed && code == 0 { 1 } else { code }
+}

@@ -1,0 +1,529 @@
+//! The whole boundary of the manager on one page: what can happen, what it can do, what it says.
+//!
+//! Not the wire (`control`) and not text (`init::report`). **Invariant:** these lists are closed;
+//! nothing else crosses between the decision and the world.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::unit::process::{ExecError, ExitStatus, Signal};
+use crate::unit::{Unit, UnitName};
+
+use super::state::{ServiceResult, SubState};
+
+/// One spawned process. Never reused, so an event about a dead process can be told from a live one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct ProcessId(pub u64);
+
+/// Somebody who asked for something and is told how it ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct ClientId(pub u64);
+
+/// One activation of a unit: `INVOCATION_ID` of systemd.exec(5), 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct InvocationId(pub u128);
+
+impl fmt::Display for InvocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What a process is to its unit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs)] // the directives' names
+pub enum ProcessRole {
+    ExecCondition,
+    ExecStartPre,
+    /// The main process.
+    ExecStart,
+    ExecStartPost,
+    ExecReload,
+    ExecStop,
+    ExecStopPost,
+}
+
+impl ProcessRole {
+    /// The directive that such a process comes from.
+    pub fn directive(self) -> &'static str {
+        match self {
+            ProcessRole::ExecCondition => "ExecCondition",
+            ProcessRole::ExecStartPre => "ExecStartPre",
+            ProcessRole::ExecStart => "ExecStart",
+            ProcessRole::ExecStartPost => "ExecStartPost",
+            ProcessRole::ExecReload => "ExecReload",
+            ProcessRole::ExecStop => "ExecStop",
+            ProcessRole::ExecStopPost => "ExecStopPost",
+        }
+    }
+}
+
+/// Why no process came to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SpawnError {
+    /// The kernel had no room just now (EAGAIN, ENOMEM of fork(2)): worth another try.
+    Temporary {
+        /// The kernel's error number.
+        errno: i32,
+        /// The whole sentence.
+        message: String,
+    },
+    /// It can never work as declared (no such user, a missing EnvironmentFile).
+    Permanent(ExecError),
+}
+
+/// What `Condition*=` and `Assert*=` came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CheckOutcome {
+    /// All hold.
+    Met,
+    /// A condition does not: the start is skipped, with success.
+    ConditionFailed {
+        /// As written, e.g. `ConditionPathExists=/etc/app.conf`.
+        condition: String,
+    },
+    /// An assertion does not: the start fails.
+    AssertFailed {
+        /// As written.
+        assertion: String,
+    },
+}
+
+/// What a client (or the boot) wants of a unit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum JobKind {
+    /// Have it run, with what it requires.
+    Start,
+    /// Have it not run, nor what requires it.
+    Stop,
+    /// Stop, then start.
+    Restart,
+    /// `ExecReload=`.
+    Reload,
+}
+
+impl JobKind {
+    /// systemctl's verb.
+    pub fn verb(self) -> &'static str {
+        match self {
+            JobKind::Start => "start",
+            JobKind::Stop => "stop",
+            JobKind::Restart => "restart",
+            JobKind::Reload => "reload",
+        }
+    }
+}
+
+/// How a job ended (`systemctl list-jobs`, JobRemoved).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum JobResult {
+    /// As asked.
+    Done,
+    /// A condition did not hold: nothing was started, and that is well.
+    Skipped,
+    /// The unit failed.
+    Failed,
+    /// A unit that it requires failed.
+    Dependency,
+    /// It took too long.
+    Timeout,
+    /// A newer job replaced it.
+    Canceled,
+    /// An assertion did not hold.
+    Assert,
+}
+
+impl JobResult {
+    /// systemd's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobResult::Done => "done",
+            JobResult::Skipped => "skipped",
+            JobResult::Failed => "failed",
+            JobResult::Dependency => "dependency",
+            JobResult::Timeout => "timeout",
+            JobResult::Canceled => "canceled",
+            JobResult::Assert => "assert",
+        }
+    }
+
+    /// Whether who waited for it may go on.
+    pub fn is_success(self) -> bool {
+        matches!(self, JobResult::Done | JobResult::Skipped)
+    }
+}
+
+/// What a client asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// A job on a unit.
+    Job {
+        /// What.
+        kind: JobKind,
+        /// On which.
+        unit: UnitName,
+    },
+    /// Forget the failure and the start counter of a unit.
+    ResetFailed {
+        /// Which.
+        unit: UnitName,
+    },
+    /// Stop everything and exit, as a stop signal does.
+    Shutdown,
+}
+
+/// Everything that can happen to rinit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Start what boot starts.
+    Boot,
+    /// A client asks.
+    Request {
+        /// Who is told the result.
+        client: ClientId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A signal was sent to rinit.
+    Signal(Signal),
+    /// The answer to [`Action::Check`].
+    Checked {
+        /// Whose conditions.
+        unit: UnitName,
+        /// What they came to.
+        outcome: CheckOutcome,
+    },
+    /// A child was forked by [`Action::Spawn`]; the first word about it.
+    Spawned {
+        /// Which one.
+        process: ProcessId,
+    },
+    /// No process came to be from [`Action::Spawn`]; the only word about it.
+    SpawnFailed {
+        /// Which one.
+        process: ProcessId,
+        /// Why.
+        error: SpawnError,
+    },
+    /// The child became the program (its error pipe closed empty).
+    Execed {
+        /// Which one.
+        process: ProcessId,
+    },
+    /// A process ended. It is still a zombie while this is handled.
+    Exited {
+        /// Which one.
+        process: ProcessId,
+        /// How.
+        exit: ExitStatus,
+        /// It never became the program.
+        exec_error: Option<ExecError>,
+    },
+    /// No process of the unit is left: always follows [`Action::KillUnit`], at once if there was none.
+    Empty {
+        /// Which unit.
+        unit: UnitName,
+    },
+    /// No process at all is left: always follows [`Action::KillEverything`].
+    NothingLeft,
+    /// A deadline may have passed; a spurious one changes nothing.
+    Timer,
+}
+
+/// What the shell needs to start one process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SpawnRequest {
+    /// The name under which its events come back.
+    pub process: ProcessId,
+    /// Whose it is.
+    pub unit: Arc<Unit>,
+    /// What it is to the unit; `index` counts within the role's list of commands.
+    pub role: ProcessRole,
+    /// Which command of the role's list.
+    pub index: usize,
+    /// The activation it belongs to.
+    pub invocation: InvocationId,
+    /// The main process, for `MAINPID`.
+    pub main: Option<ProcessId>,
+    /// What `SERVICE_RESULT`, `EXIT_CODE` and `EXIT_STATUS` say to ExecStop= and ExecStopPost=.
+    pub result: Option<(ServiceResult, Option<ExitStatus>)>,
+    /// What `MONITOR_*` says to a unit that OnFailure= or OnSuccess= started.
+    pub monitor: Option<Monitor>,
+}
+
+/// The unit whose end started a handler (`MONITOR_*` of systemd.exec(5)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Monitor {
+    /// Its name.
+    pub unit: UnitName,
+    /// Its activation.
+    pub invocation: InvocationId,
+    /// Its result.
+    pub result: ServiceResult,
+    /// How its main process ended.
+    pub exit: Option<ExitStatus>,
+}
+
+/// Which processes of a unit a signal goes to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum KillScope {
+    /// Every process of the unit.
+    All,
+    /// Every process of the unit but its main and control process, which got their own.
+    Rest,
+}
+
+/// Everything that rinit can do to the world.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Evaluate conditions and assertions; answered by [`Event::Checked`].
+    Check {
+        /// Whose.
+        unit: Arc<Unit>,
+    },
+    /// Start a process; answered by `SpawnFailed`, or by `Spawned` and then `Exited` (it never
+    /// became the program), or `Spawned`, `Execed` and some day `Exited`.
+    Spawn(Box<SpawnRequest>),
+    /// Send a signal to one process; nothing happens if it is gone.
+    KillProcess {
+        /// Which.
+        process: ProcessId,
+        /// What.
+        signal: Signal,
+    },
+    /// Send a signal to one process if its `/proc/PID/status` says that it catches it.
+    Forward {
+        /// Which.
+        process: ProcessId,
+        /// What.
+        signal: Signal,
+    },
+    /// Send a signal to the processes of a unit; answered by [`Event::Empty`] once none is left.
+    KillUnit {
+        /// Whose.
+        unit: UnitName,
+        /// To whom; `None`: to nobody, only watch until it is empty.
+        signal: Option<Signal>,
+        /// Which of them.
+        scope: KillScope,
+    },
+    /// The unit ended for now: forget what was recorded of its processes.
+    Release {
+        /// Which unit.
+        unit: UnitName,
+    },
+    /// Send a signal to every process that is ours; answered by [`Event::NothingLeft`].
+    KillEverything {
+        /// What.
+        signal: Signal,
+    },
+    /// Tell a client how its request ended.
+    Reply {
+        /// Whom.
+        client: ClientId,
+        /// What became of it.
+        reply: Reply,
+    },
+    /// Tell whoever listens what happened.
+    Record(Fact),
+    /// Leave, with this status.
+    Exit {
+        /// rinit's exit status.
+        code: u8,
+    },
+}
+
+/// The one final answer to a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// The job ended.
+    Job {
+        /// How.
+        result: JobResult,
+    },
+    /// There is no such unit.
+    NoSuchUnit,
+    /// It cannot be done, for the reason given.
+    Refused {
+        /// The reason.
+        reason: String,
+    },
+    /// Done, nothing to wait for.
+    Done,
+}
+
+/// Why rinit stops everything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StopCause {
+    /// A signal.
+    Signal(Signal),
+    /// A client's `shutdown`.
+    Client,
+    /// FailureAction= or StartLimitAction= of a unit.
+    Failed(UnitName),
+    /// SuccessAction= of a unit.
+    Succeeded(UnitName),
+    /// Nothing runs or waits any more.
+    NothingLeft,
+}
+
+/// Something that happened, for the log and for who listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fact {
+    /// A unit changed its state.
+    State {
+        /// Which unit.
+        unit: UnitName,
+        /// Its activation.
+        invocation: InvocationId,
+        /// From.
+        from: SubState,
+        /// To.
+        to: SubState,
+        /// The result so far.
+        result: ServiceResult,
+    },
+    /// A job ended.
+    Job {
+        /// Which unit.
+        unit: UnitName,
+        /// What was to be done.
+        kind: JobKind,
+        /// How it ended.
+        result: JobResult,
+        /// Why, in words, where there is more to say (which dependency, which condition).
+        reason: String,
+    },
+    /// A process became the program.
+    Started {
+        /// Which unit.
+        unit: UnitName,
+        /// Its activation.
+        invocation: InvocationId,
+        /// Which process.
+        process: ProcessId,
+        /// What it is to the unit.
+        role: ProcessRole,
+    },
+    /// A process ended.
+    Exited {
+        /// Which unit.
+        unit: UnitName,
+        /// Its activation.
+        invocation: InvocationId,
+        /// Which process.
+        process: ProcessId,
+        /// What it was to the unit.
+        role: ProcessRole,
+        /// How.
+        exit: ExitStatus,
+        /// It never became the program.
+        exec_error: Option<ExecError>,
+        /// Whether that counts as clean (a failure behind prefix `-` does).
+        clean: bool,
+        /// How long it had run.
+        ran: Duration,
+    },
+    /// No process came to be.
+    SpawnFailed {
+        /// Which unit.
+        unit: UnitName,
+        /// What it would have been.
+        role: ProcessRole,
+        /// Why.
+        error: SpawnError,
+        /// When it is tried again; `None`: never.
+        retry_in: Option<Duration>,
+    },
+    /// A restart waits for its time.
+    RestartScheduled {
+        /// Which unit.
+        unit: UnitName,
+        /// How long.
+        delay: Duration,
+        /// How many automatic restarts this unit has had since it was last started by hand, this one included.
+        n_restarts: u32,
+        /// The k-th in a row, as the backoff counts.
+        attempt: u32,
+    },
+    /// The start limit refused a start.
+    StartLimitHit {
+        /// Which unit.
+        unit: UnitName,
+        /// So many starts…
+        burst: u32,
+        /// …in so long.
+        interval: Duration,
+    },
+    /// A start, a stop or a run took too long.
+    TimedOut {
+        /// Which unit.
+        unit: UnitName,
+        /// In which state.
+        state: SubState,
+        /// After how long.
+        after: Duration,
+        /// The signal that is sent now, if one is.
+        signal: Option<Signal>,
+    },
+    /// SIGKILL did not help: the unit is given up with processes left.
+    Abandoned {
+        /// Which unit.
+        unit: UnitName,
+    },
+    /// Every start job of the boot has ended.
+    Booted {
+        /// How long it took.
+        took: Duration,
+    },
+    /// rinit begins to stop everything.
+    Stopping {
+        /// Why.
+        cause: StopCause,
+        /// The time it has.
+        budget: Duration,
+        /// The exit status, if this end decides it.
+        code: Option<u8>,
+    },
+    /// A further stop signal made it hurry.
+    Hurried {
+        /// Which signal.
+        signal: Signal,
+        /// It now kills at once.
+        at_once: bool,
+    },
+    /// The budget is used up: what lives is killed.
+    BudgetSpent {
+        /// Units that still have processes.
+        units: Vec<UnitName>,
+    },
+    /// A signal was passed on.
+    Forwarded {
+        /// Which.
+        signal: Signal,
+        /// To which unit.
+        unit: UnitName,
+    },
+    /// A signal came that means nothing here.
+    SignalIgnored {
+        /// Which.
+        signal: Signal,
+    },
+}
+
+/// What the manager must know besides the units.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ManagerConfig {
+    /// The total budget of a stop (`ShutdownTimeoutSec`, 9 s).
+    pub shutdown_timeout: Duration,
+    /// How long traffic is still served before a stop begins (`DrainSec`, part of the budget).
+    pub drain: Duration,
+    /// An additional signal that stops, such as WINCH (`StopSignal`).
+    pub stop_signal: Option<Signal>,
+    /// The unit that is the COMMAND of the command line: then signals are its.
+    pub command: Option<UnitName>,
+    /// Jitter and invocation ids come from this.
+    pub seed: u64,
+}

@@ -1,0 +1,278 @@
+//! (tests) A world in which everything works at once, unless a test says otherwise.
+//!
+//! Not the simulation (`sim`), where anything may happen at any time: here a test is a story
+//! that is told in a few lines, and its expected log is read like one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Manager;
+use super::event::{Action, CheckOutcome, ClientId, Event, Fact, JobKind, ManagerConfig};
+use super::event::{ProcessId, ProcessRole, Request};
+use super::time::Timestamp;
+use crate::unit::command::ExecCommand;
+use crate::unit::process::{ExitStatus, Signal};
+use crate::unit::service::ServiceType;
+use crate::unit::{Dependency, Unit, UnitName, UnitSet};
+
+/// A command of no particular meaning.
+pub fn command() -> ExecCommand {
+    ExecCommand {
+        program: "/bin/x".to_string(),
+        argv0: None,
+        arguments: Vec::new(),
+        ignore_failure: false,
+        no_expansion: false,
+        full_privileges: false,
+        no_setuid: false,
+    }
+}
+
+/// A name: `a` is `a.service`.
+pub fn name(stem: &str) -> UnitName {
+    UnitName::service(stem).unwrap()
+}
+
+/// Dependencies on these.
+pub fn on(stems: &[&str]) -> Vec<Dependency> {
+    stems.iter().map(|stem| Dependency { name: name(stem), span: None }).collect()
+}
+
+/// A simple service with one command.
+pub fn simple(stem: &str) -> Unit {
+    let mut unit = Unit::new(name(stem));
+    unit.service.exec_start = vec![command()];
+    unit
+}
+
+/// A oneshot with one command.
+pub fn oneshot(stem: &str) -> Unit {
+    let mut unit = simple(stem);
+    unit.service.kind = ServiceType::Oneshot;
+    unit.service.timeout_start = None;
+    unit
+}
+
+/// Ordered after, and requiring, these.
+pub fn needs(mut unit: Unit, stems: &[&str]) -> Unit {
+    unit.after = on(stems);
+    unit.requires = on(stems);
+    unit
+}
+
+/// The manager and its obliging world.
+pub struct Rig {
+    manager: Manager,
+    now: Timestamp,
+    processes: BTreeMap<ProcessId, (UnitName, ProcessRole)>,
+    /// Units whose processes ignore SIGTERM.
+    pub stubborn: BTreeSet<UnitName>,
+    /// Units whose conditions do not hold.
+    pub unmet: BTreeSet<UnitName>,
+    log: String,
+    /// rinit's exit status, once it left.
+    pub exit: Option<u8>,
+}
+
+impl Rig {
+    /// With these units and a stop budget of 9 s.
+    pub fn new(units: Vec<Unit>) -> Rig {
+        Rig::with(units, |_| ())
+    }
+
+    /// With another configuration.
+    pub fn with(units: Vec<Unit>, adjust: impl FnOnce(&mut ManagerConfig)) -> Rig {
+        let units = units.into_iter().map(|unit| (unit.name.clone(), Arc::new(unit))).collect();
+        let mut config = ManagerConfig {
+            shutdown_timeout: Duration::from_secs(9),
+            drain: Duration::ZERO,
+            stop_signal: None,
+            command: None,
+            seed: 1,
+        };
+        adjust(&mut config);
+        Rig {
+            manager: Manager::new(UnitSet { units }, config),
+            now: Timestamp::ZERO,
+            processes: BTreeMap::new(),
+            stubborn: BTreeSet::new(),
+            unmet: BTreeSet::new(),
+            log: String::new(),
+            exit: None,
+        }
+    }
+
+    /// Delivers one event and everything that the world answers.
+    pub fn event(&mut self, event: Event) {
+        let mut events = std::collections::VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            self.manager.handle(self.now, event);
+            while let Some(action) = self.manager.poll_action() {
+                self.perform(action, &mut events);
+            }
+        }
+    }
+
+    /// Boots.
+    pub fn boot(&mut self) {
+        self.event(Event::Boot);
+    }
+
+    /// The main process of a unit exits.
+    pub fn exits(&mut self, stem: &str, code: u8) {
+        self.ends(stem, ProcessRole::ExecStart, ExitStatus::Exited(code));
+    }
+
+    /// A process of a unit ends.
+    pub fn ends(&mut self, stem: &str, role: ProcessRole, exit: ExitStatus) {
+        let wanted = (name(stem), role);
+        let process = self.processes.iter().find(|(_, it)| **it == wanted).map(|(id, _)| *id);
+        let process = process.unwrap_or_else(|| panic!("{stem} has no {role:?}"));
+        self.processes.remove(&process);
+        self.event(Event::Exited { process, exit, exec_error: None });
+    }
+
+    /// A signal to rinit.
+    pub fn signal(&mut self, signal: Signal) {
+        self.event(Event::Signal(signal));
+    }
+
+    /// A client's wish.
+    pub fn ask(&mut self, kind: JobKind, stem: &str) {
+        let request = Request::Job { kind, unit: name(stem) };
+        self.event(Event::Request { client: ClientId(1), request });
+    }
+
+    /// Time passes, and every deadline on the way is met.
+    pub fn pass(&mut self, ms: u64) {
+        let until = self.now.after(Duration::from_millis(ms));
+        while let Some(at) = self.manager.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            let _ = writeln!(self.log, "-- {}", self.now);
+            self.event(Event::Timer);
+        }
+        self.now = until;
+    }
+
+    /// What has been logged since the last time.
+    pub fn log(&mut self) -> String {
+        std::mem::take(&mut self.log)
+    }
+
+    fn perform(&mut self, action: Action, events: &mut std::collections::VecDeque<Event>) {
+        match action {
+            Action::Check { unit } => {
+                let unit = unit.name.clone();
+                let outcome = if self.unmet.contains(&unit) {
+                    CheckOutcome::ConditionFailed { condition: "ConditionPathExists=/x".into() }
+                } else {
+                    CheckOutcome::Met
+                };
+                events.push_back(Event::Checked { unit, outcome });
+            }
+            Action::Spawn(request) => {
+                let unit = request.unit.name.clone();
+                let _ = writeln!(self.log, "spawn {} {:?}", unit.stem(), request.role);
+                self.processes.insert(request.process, (unit, request.role));
+                events.push_back(Event::Spawned { process: request.process });
+                events.push_back(Event::Execed { process: request.process });
+            }
+            Action::KillProcess { process, signal } => {
+                if let Some((unit, _)) = self.processes.get(&process).cloned() {
+                    let _ = writeln!(self.log, "kill {} {signal}", unit.stem());
+                    self.deliver(process, &unit, signal, events);
+                }
+            }
+            Action::Forward { process, signal } => {
+                if let Some((unit, _)) = self.processes.get(&process) {
+                    let _ = writeln!(self.log, "forward {} {signal}", unit.stem());
+                }
+            }
+            Action::KillUnit { unit, signal, scope: _ } => {
+                let ids = self.of(&unit);
+                for process in &ids {
+                    if let Some(signal) = signal {
+                        if signal != Signal::CONT {
+                            let _ = writeln!(self.log, "kill {} {signal}", unit.stem());
+                        }
+                        self.deliver(*process, &unit, signal, events);
+                    }
+                }
+                if self.of(&unit).is_empty() {
+                    events.push_back(Event::Empty { unit });
+                }
+            }
+            Action::KillEverything { .. } => events.push_back(Event::NothingLeft),
+            Action::Release { .. } => (),
+            Action::Reply { reply, .. } => {
+                let _ = writeln!(self.log, "reply {reply:?}");
+            }
+            Action::Record(fact) => self.record(&fact),
+            Action::Exit { code } => {
+                let _ = writeln!(self.log, "exit {code}");
+                self.exit = Some(code);
+            }
+        }
+    }
+
+    fn of(&self, unit: &UnitName) -> Vec<ProcessId> {
+        self.processes.iter().filter(|(_, it)| it.0 == *unit).map(|(id, _)| *id).collect()
+    }
+
+    fn deliver(
+        &mut self,
+        process: ProcessId,
+        unit: &UnitName,
+        signal: Signal,
+        events: &mut std::collections::VecDeque<Event>,
+    ) {
+        let deadly = signal == Signal::KILL
+            || (!self.stubborn.contains(unit) && signal != Signal::CONT && signal != Signal::USR1);
+        if deadly && self.processes.remove(&process).is_some() {
+            let exit = ExitStatus::Killed { signal, core_dumped: false };
+            events.push_back(Event::Exited { process, exit, exec_error: None });
+            if self.of(unit).is_empty() {
+                events.push_back(Event::Empty { unit: unit.clone() });
+            }
+        }
+    }
+
+    fn record(&mut self, fact: &Fact) {
+        let _ = match fact {
+            Fact::State { unit, from, to, .. } => {
+                writeln!(self.log, "{} {from} > {to}", unit.stem())
+            }
+            Fact::Job { unit, kind, result, reason } => {
+                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                writeln!(
+                    self.log,
+                    "{} {} job {}{reason}",
+                    unit.stem(),
+                    kind.verb(),
+                    result.as_str()
+                )
+            }
+            Fact::RestartScheduled { unit, attempt, .. } => {
+                writeln!(self.log, "{} restarts, {attempt}. in a row", unit.stem())
+            }
+            Fact::StartLimitHit { unit, .. } => {
+                writeln!(self.log, "{} start limit hit", unit.stem())
+            }
+            Fact::TimedOut { unit, state, .. } => {
+                writeln!(self.log, "{} {state} timed out", unit.stem())
+            }
+            Fact::Stopping { cause, .. } => writeln!(self.log, "stopping: {cause:?}"),
+            Fact::Booted { .. } => writeln!(self.log, "booted"),
+            Fact::BudgetSpent { units } => writeln!(self.log, "budget spent: {units:?}"),
+            Fact::Started { .. }
+            | Fact::Exited { .. }
+            | Fact::SpawnFailed { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Hurried { .. }
+            | Fact::Forwarded { .. }
+            | Fact::SignalIgnored { .. } => Ok(()),
+        };
+    }
+}

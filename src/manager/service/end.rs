@@ -1,0 +1,124 @@
+//! Everything of a run is gone: failed, dead, or started again after a while.
+//!
+//! Not what that means for other units and for rinit (`ends`).
+
+use std::time::Duration;
+
+use super::super::backoff::restart_delay;
+use super::super::event::Fact;
+use super::super::out::Out;
+use super::super::state::{ServiceResult, SubState};
+use super::Service;
+use super::start::StartReason;
+use crate::unit::service::{Restart, ServiceType};
+
+impl Service {
+    /// The run is over.
+    pub(super) fn finish(&mut self, out: &mut Out) {
+        if self.shall_restart(out) {
+            self.schedule_restart(out);
+        } else if matches!(self.result, ServiceResult::Success | ServiceResult::ExecCondition) {
+            self.enter(out, SubState::Dead, None);
+        } else {
+            self.enter(out, SubState::Failed, None);
+        }
+    }
+
+    /// systemd's `service_shall_restart`: a stop that somebody asked for never restarts;
+    /// RestartPreventExitStatus= wins, RestartForceExitStatus= comes next, then the table.
+    fn shall_restart(&self, out: &Out) -> bool {
+        if !self.may_restart || out.stopping {
+            return false;
+        }
+        let service = &self.unit.service;
+        if self.main_exit.is_some_and(|exit| service.restart_prevent_exit_status.contains(exit)) {
+            return false;
+        }
+        if self.main_exit.is_some_and(|exit| service.restart_force_exit_status.contains(exit)) {
+            return true;
+        }
+        if service.kind == ServiceType::Oneshot && self.result == ServiceResult::Success {
+            return false;
+        }
+        restarts(service.restart, self.result)
+    }
+
+    /// It is down and another unit upholds it.
+    pub fn restart_later(&mut self, out: &mut Out) {
+        if self.is_down() {
+            self.schedule_restart(out);
+        }
+    }
+
+    fn schedule_restart(&mut self, out: &mut Out) {
+        let service = &self.unit.service;
+        let up = self.ready_at.map_or(Duration::ZERO, |ready| out.now.since(ready));
+        if self.ready_at.is_some() && up >= service.restart_reset {
+            self.attempt = 0;
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        let formula = restart_delay(service, self.attempt);
+        let delay = out.random.jitter(formula);
+        out.record(Fact::RestartScheduled {
+            unit: self.unit.name.clone(),
+            delay,
+            n_restarts: self.n_restarts.saturating_add(1),
+            attempt: self.attempt,
+        });
+        self.enter(out, SubState::AutoRestart, Some(delay));
+    }
+
+    /// The delay is over.
+    pub(super) fn restart_is_due(&mut self, out: &mut Out) {
+        self.start(out, StartReason::Automatic);
+    }
+}
+
+/// The table of systemd.service(5), Restart=, and its two rows that only the source has.
+fn restarts(restart: Restart, result: ServiceResult) -> bool {
+    let success = result == ServiceResult::Success;
+    match restart {
+        Restart::No | Restart::OnWatchdog => false,
+        Restart::Always => result != ServiceResult::ExecCondition,
+        Restart::OnSuccess => success,
+        Restart::OnFailure => !success && result != ServiceResult::ExecCondition,
+        Restart::OnAbnormal => !matches!(
+            result,
+            ServiceResult::Success | ServiceResult::ExitCode | ServiceResult::ExecCondition
+        ),
+        Restart::OnAbort => matches!(result, ServiceResult::Signal | ServiceResult::CoreDump),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        use ServiceResult as R;
+        let rows = [
+            //                  no always success failure abnormal abort watchdog
+            (R::Success, [false, true, true, false, false, false, false]),
+            (R::ExitCode, [false, true, false, true, false, false, false]),
+            (R::Signal, [false, true, false, true, true, true, false]),
+            (R::CoreDump, [false, true, false, true, true, true, false]),
+            (R::Timeout, [false, true, false, true, true, false, false]),
+            (R::Resources, [false, true, false, true, true, false, false]),
+            (R::ExecCondition, [false, false, false, false, false, false, false]),
+        ];
+        let columns = [
+            Restart::No,
+            Restart::Always,
+            Restart::OnSuccess,
+            Restart::OnFailure,
+            Restart::OnAbnormal,
+            Restart::OnAbort,
+            Restart::OnWatchdog,
+        ];
+        for (result, expected) in rows {
+            let row = columns.map(|restart| restarts(restart, result));
+            assert_eq!(row, expected, "{result:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Up: the main process runs, ends, is reloaded; and what every timer means.
+//!
+//! Not how it is stopped (`stop`).
+
+use super::super::event::{Fact, JobResult, ProcessId, ProcessRole};
+use super::super::out::Out;
+use super::super::state::{ServiceResult, SubState};
+use super::Service;
+use crate::unit::process::{ExecError, ExitStatus, Signal};
+use crate::unit::service::ServiceType;
+
+/// Ends by these signals are clean for a daemon (systemd's `is_clean_exit`).
+const CLEAN_SIGNALS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::TERM, Signal::PIPE];
+
+impl Service {
+    /// ExecStartPost= is done: the unit is up, or its main process has ended meanwhile.
+    pub(super) fn up(&mut self, out: &mut Out) {
+        self.ready_at = Some(out.now);
+        if self.main.is_some() {
+            self.enter(out, SubState::Running, None);
+            let service = &self.unit.service;
+            let extra = out.random.up_to(service.runtime_randomized_extra);
+            self.runtime_deadline = match (service.runtime_max, service.kind) {
+                (Some(most), ServiceType::Simple | ServiceType::Exec | ServiceType::Idle) => {
+                    Some(out.now.after(most.saturating_add(extra)))
+                }
+                (Some(_), ServiceType::Oneshot) | (None, _) => None,
+            };
+        } else {
+            self.main_gone(out);
+        }
+    }
+
+    /// The main process is gone while the unit was up.
+    fn main_gone(&mut self, out: &mut Out) {
+        let stays = self.unit.service.remain_after_exit && self.result == ServiceResult::Success;
+        if stays {
+            self.enter(out, SubState::Exited, None);
+        } else {
+            self.exec_stop(out);
+        }
+    }
+
+    /// Begins a reload; the manager made sure that there is an ExecReload=.
+    pub fn reload(&mut self, out: &mut Out) {
+        if self.state == SubState::Running {
+            self.verdict = None;
+            self.run_list(out, ProcessRole::ExecReload);
+        }
+    }
+
+    /// The reload is over, well or not: the service runs on with what it has.
+    pub(super) fn reloaded(&mut self, out: &mut Out) {
+        if self.main.is_some() {
+            self.enter(out, SubState::Running, None);
+        } else {
+            self.main_gone(out);
+        }
+    }
+
+    /// A process ended.
+    pub fn on_exited(
+        &mut self,
+        out: &mut Out,
+        process: ProcessId,
+        exit: ExitStatus,
+        exec_error: Option<ExecError>,
+    ) {
+        let Some(live) = self.live(process) else { return };
+        let clean = exec_error.is_none() && self.is_clean(live.role, exit);
+        let clean = clean || live.ignore_failure;
+        out.record(Fact::Exited {
+            unit: self.unit.name.clone(),
+            invocation: self.invocation,
+            process,
+            role: live.role,
+            exit,
+            exec_error,
+            clean,
+            ran: out.now.since(live.since),
+        });
+        if live.role == ProcessRole::ExecStart {
+            self.main = None;
+            self.main_exit = Some(exit);
+        } else {
+            self.control = None;
+        }
+        self.ended(out, live.role, result_of(exit), exit, clean);
+    }
+
+    /// Whether such an end of such a process is a success.
+    fn is_clean(&self, role: ProcessRole, exit: ExitStatus) -> bool {
+        let daemon =
+            role == ProcessRole::ExecStart && self.unit.service.kind != ServiceType::Oneshot;
+        let clean = match exit {
+            ExitStatus::Exited(code) => code == 0,
+            ExitStatus::Killed { signal, core_dumped } => {
+                daemon && !core_dumped && CLEAN_SIGNALS.contains(&signal)
+            }
+        };
+        clean || self.unit.service.success_exit_status.contains(exit)
+    }
+
+    /// A process of `role` is gone: what the unit does now.
+    pub(super) fn ended(
+        &mut self,
+        out: &mut Out,
+        role: ProcessRole,
+        result: ServiceResult,
+        exit: ExitStatus,
+        clean: bool,
+    ) {
+        let result = if clean { ServiceResult::Success } else { result };
+        match role {
+            ProcessRole::ExecStart => self.main_ended(out, result, exit),
+            ProcessRole::ExecCondition => self.condition_ended(out, result, exit),
+            ProcessRole::ExecStartPre
+            | ProcessRole::ExecStartPost
+            | ProcessRole::ExecReload
+            | ProcessRole::ExecStop
+            | ProcessRole::ExecStopPost => self.control_ended(out, role, result, exit),
+        }
+    }
+
+    fn main_ended(&mut self, out: &mut Out, result: ServiceResult, exit: ExitStatus) {
+        if self.state != SubState::Start || self.unit.service.kind != ServiceType::Oneshot {
+            self.note(result, Some(exit));
+        }
+        match self.state {
+            SubState::Start => self.main_ended_in_start(out, result, exit),
+            SubState::Running => self.main_gone(out),
+            SubState::StopSigterm
+            | SubState::StopSigkill
+            | SubState::StopWatchdog
+            | SubState::FinalSigterm
+            | SubState::FinalSigkill => self.process_gone(out),
+            // A control process runs: what comes next is decided when that has ended.
+            SubState::StartPost | SubState::Reload | SubState::Stop | SubState::StopPost => (),
+            SubState::Dead
+            | SubState::Condition
+            | SubState::StartPre
+            | SubState::Exited
+            | SubState::AutoRestart
+            | SubState::Failed => (),
+        }
+    }
+
+    fn main_ended_in_start(&mut self, out: &mut Out, result: ServiceResult, exit: ExitStatus) {
+        let oneshot = self.unit.service.kind == ServiceType::Oneshot;
+        if oneshot && result == ServiceResult::Success {
+            self.next_command(out, ProcessRole::ExecStart);
+        } else {
+            self.note(result, Some(exit));
+            self.signal(out, SubState::StopSigterm);
+        }
+    }
+
+    /// 0 goes on, 1 to 254 skips the unit, all else fails it (systemd.service(5), ExecCondition=).
+    fn condition_ended(&mut self, out: &mut Out, result: ServiceResult, exit: ExitStatus) {
+        if self.state != SubState::Condition {
+            self.process_gone(out);
+            return;
+        }
+        if result == ServiceResult::Success {
+            self.next_command(out, ProcessRole::ExecCondition);
+            return;
+        }
+        let skips = result == ServiceResult::ExitCode && exit != ExitStatus::Exited(255);
+        if skips {
+            self.note(ServiceResult::ExecCondition, Some(exit));
+            self.verdict = Some(Box::new((JobResult::Skipped, format!("ExecCondition= {exit}"))));
+        } else {
+            self.note(result, Some(exit));
+        }
+        self.signal(out, SubState::StopSigterm);
+    }
+
+    fn control_ended(
+        &mut self,
+        out: &mut Out,
+        role: ProcessRole,
+        result: ServiceResult,
+        exit: ExitStatus,
+    ) {
+        let success = result == ServiceResult::Success;
+        match self.state {
+            SubState::StartPre | SubState::StartPost | SubState::Stop | SubState::StopPost
+                if success =>
+            {
+                self.next_command(out, role);
+            }
+            SubState::Reload if success => self.next_command(out, role),
+            SubState::StartPre => {
+                self.note(result, Some(exit));
+                self.signal(out, SubState::StopSigterm);
+            }
+            SubState::StartPost => {
+                self.note(result, Some(exit));
+                self.exec_stop(out);
+            }
+            SubState::Reload => {
+                self.verdict = Some(Box::new((JobResult::Failed, format!("ExecReload= {exit}"))));
+                self.reloaded(out);
+            }
+            SubState::Stop => {
+                self.note(result, Some(exit));
+                self.signal(out, SubState::StopSigterm);
+            }
+            SubState::StopPost => {
+                self.note(result, Some(exit));
+                self.signal(out, SubState::FinalSigterm);
+            }
+            SubState::StopSigterm
+            | SubState::StopSigkill
+            | SubState::StopWatchdog
+            | SubState::FinalSigterm
+            | SubState::FinalSigkill => self.process_gone(out),
+            // A control process that a later state forgot.
+            SubState::Dead
+            | SubState::Condition
+            | SubState::Start
+            | SubState::Running
+            | SubState::Exited
+            | SubState::AutoRestart
+            | SubState::Failed => (),
+        }
+    }
+
+    /// The deadlines that have passed.
+    pub fn on_timer(&mut self, out: &mut Out) {
+        if let Some(retry) = self.retry.filter(|retry| retry.at <= out.now) {
+            let deadline = self.deadline;
+            self.retry = None;
+            self.spawn(out, retry.role);
+            // The time that its state has runs on over all tries.
+            self.deadline = deadline;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= out.now) {
+            self.deadline = None;
+            self.timed_out(out);
+        } else if self.runtime_deadline.is_some_and(|deadline| deadline <= out.now) {
+            self.runtime_deadline = None;
+            self.record_timeout(out, None);
+            self.note(ServiceResult::Timeout, None);
+            self.exec_stop(out);
+        }
+    }
+
+    fn timed_out(&mut self, out: &mut Out) {
+        match self.state {
+            SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost => {
+                self.record_timeout(out, None);
+                self.start_timed_out(out);
+            }
+            SubState::Reload => {
+                self.record_timeout(out, Some(Signal::KILL));
+                self.verdict =
+                    Some(Box::new((JobResult::Timeout, "ExecReload= took too long".to_string())));
+                self.kill_control(out);
+                self.reloaded(out);
+            }
+            SubState::Stop
+            | SubState::StopSigterm
+            | SubState::StopSigkill
+            | SubState::StopWatchdog
+            | SubState::StopPost
+            | SubState::FinalSigterm
+            | SubState::FinalSigkill => self.stop_timed_out(out),
+            SubState::AutoRestart => self.restart_is_due(out),
+            SubState::Dead | SubState::Running | SubState::Exited | SubState::Failed => (),
+        }
+    }
+
+    pub(super) fn record_timeout(&mut self, out: &mut Out, signal: Option<Signal>) {
+        out.record(Fact::TimedOut {
+            unit: self.unit.name.clone(),
+            state: self.state,
+            after: out.now.since(self.state_since),
+            signal,
+        });
+    }
+}
+
+fn result_of(exit: ExitStatus) -> ServiceResult {
+    match exit {
+        ExitStatus::Exited(_) => ServiceResult::ExitCode,
+        ExitStatus::Killed { core_dumped: false, .. } => ServiceResult::Signal,
+        ExitStatus::Killed { core_dumped: true, .. } => ServiceResult::CoreDump,
+    }
+}

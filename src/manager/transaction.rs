@@ -1,0 +1,202 @@
+//! What a request, the boot or a handler sets in motion: the jobs on a unit and on those that
+//! it takes along.
+//!
+//! Not the order in which they run (`job`, `settle`). There is no merging and no dropping of
+//! jobs as in systemd: a newer job cancels the older one of its unit.
+
+use std::collections::BTreeSet;
+
+use super::event::{Action, ClientId, JobKind, JobResult, Monitor, Reply};
+use super::job::{Job, Origin};
+use super::service::Service;
+use super::state::{ActiveState, ServiceResult};
+use super::{Boot, Manager};
+use crate::unit::{Dependency, StartedBy, UnitName};
+
+impl Manager {
+    /// Starts what boot starts, and what that pulls in.
+    pub(super) fn begin_boot(&mut self) {
+        if self.booted {
+            return;
+        }
+        self.booted = true;
+        let boot = self.units.units.values().filter(|unit| unit.started_by == StartedBy::Boot);
+        let names: Vec<UnitName> = boot.map(|unit| unit.name.clone()).collect();
+        let left = self.start_closure(&names, true);
+        for name in &left {
+            self.install(name, Job::new(JobKind::Start, Origin::Boot));
+        }
+        self.boot = Some(Boot { since: self.out.now, left });
+    }
+
+    /// A client wants something of a unit.
+    pub(super) fn request_job(&mut self, client: ClientId, kind: JobKind, unit: &UnitName) {
+        let Some(service) = self.services.get(unit) else {
+            self.out.act(Action::Reply { client, reply: Reply::NoSuchUnit });
+            return;
+        };
+        let refusal = match kind {
+            _ if self.shutdown.is_some() => Some("rinit is stopping".to_string()),
+            JobKind::Reload if service.unit.service.exec_reload.is_empty() => {
+                Some(format!("{unit} has no ExecReload="))
+            }
+            JobKind::Reload if service.state.active_state() != ActiveState::Active => {
+                Some(format!("{unit} is {}, not active", service.state.active_state()))
+            }
+            JobKind::Start | JobKind::Stop | JobKind::Restart | JobKind::Reload => None,
+        };
+        if let Some(reason) = refusal {
+            self.out.act(Action::Reply { client, reply: Reply::Refused { reason } });
+            return;
+        }
+        match kind {
+            JobKind::Start => self.start(std::slice::from_ref(unit), Origin::Client),
+            JobKind::Stop => self.stop(unit, Origin::Client),
+            JobKind::Restart => self.restart(unit, Origin::Client),
+            JobKind::Reload => self.install(unit, Job::new(JobKind::Reload, Origin::Client)),
+        }
+        if let Some(job) = self.jobs.get_mut(unit) {
+            job.clients.push(client);
+        }
+    }
+
+    /// Start jobs for `units` and what they pull in; stop jobs for what conflicts with them.
+    pub(super) fn start(&mut self, units: &[UnitName], origin: Origin) {
+        let closure = self.start_closure(units, false);
+        let conflicting: Vec<UnitName> = closure
+            .iter()
+            .flat_map(|name| self.graph.conflicts(name))
+            .filter(|other| !closure.contains(*other) && self.is_up_or_coming(other))
+            .cloned()
+            .collect();
+        for other in conflicting {
+            self.stop(&other, origin);
+        }
+        for name in &closure {
+            let asked = units.contains(name);
+            if asked || !self.is_active(name) {
+                self.install(name, Job::new(JobKind::Start, origin));
+            }
+        }
+    }
+
+    /// A stop job for `unit` and for what may not be up without it.
+    pub(super) fn stop(&mut self, unit: &UnitName, origin: Origin) {
+        for name in self.stop_closure(unit) {
+            if origin == Origin::Client {
+                self.with(&name, |service, _| service.held = true);
+            }
+            self.install(&name, Job::new(JobKind::Stop, origin));
+        }
+    }
+
+    /// A restart job for `unit` and for those that are up and go down with it.
+    pub(super) fn restart(&mut self, unit: &UnitName, origin: Origin) {
+        for name in self.stop_closure(unit) {
+            self.install(&name, Job::new(JobKind::Restart, origin));
+        }
+    }
+
+    /// Starts what OnFailure= or OnSuccess= of `unit` names, and says which those are.
+    pub(super) fn start_handlers(
+        &mut self,
+        unit: &UnitName,
+        handlers: &[Dependency],
+    ) -> BTreeSet<UnitName> {
+        let Some(service) = self.services.get(unit) else { return BTreeSet::new() };
+        let monitor = Monitor {
+            unit: unit.clone(),
+            invocation: service.invocation,
+            result: service.result,
+            exit: service.main_exit,
+        };
+        let known = |name: &&UnitName| self.services.contains_key(*name);
+        let names: Vec<UnitName> =
+            handlers.iter().map(|dep| &dep.name).filter(known).cloned().collect();
+        for name in &names {
+            let monitor = monitor.clone();
+            self.with(name, |service, _| service.monitor = Some(Box::new(monitor)));
+        }
+        self.start(&names, Origin::Unit);
+        names.into_iter().collect()
+    }
+
+    /// Puts a job on a unit. One like it is joined, any other is cancelled.
+    pub(super) fn install(&mut self, unit: &UnitName, mut job: Job) {
+        let Some(service) = self.services.get(unit) else { return };
+        if let Some(present) = self.jobs.get_mut(unit) {
+            let same = present.kind == job.kind && present.stop_first == job.stop_first;
+            if same {
+                if present.origin == Origin::AutoRestart && job.origin != Origin::AutoRestart {
+                    // Somebody wants it now: the wait for the automatic restart is over.
+                    present.origin = job.origin;
+                    self.jobs.requeue(unit);
+                }
+                return;
+            }
+        }
+        let timeout = service.unit.job_timeout;
+        job.deadline = timeout.map(|timeout| self.out.now.after(timeout));
+        self.finish_job(unit, JobResult::Canceled, "a newer job took its place");
+        self.jobs.insert(unit.clone(), job);
+        self.index_deadline(unit);
+    }
+
+    /// `units` and everything that their start pulls in. A step runs once per boot: later
+    /// starts pull in none, and the start of a step pulls in nothing.
+    fn start_closure(&self, units: &[UnitName], boot: bool) -> BTreeSet<UnitName> {
+        let mut closure: BTreeSet<UnitName> = units.iter().cloned().collect();
+        let mut todo: Vec<UnitName> = units.to_vec();
+        while let Some(name) = todo.pop() {
+            let Some(unit) = self.units.get(&name) else { continue };
+            if unit.step && !boot {
+                continue;
+            }
+            let pulled = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds];
+            for dependency in pulled.into_iter().flatten() {
+                let Some(other) = self.units.get(&dependency.name) else { continue };
+                if (boot || !other.step) && closure.insert(other.name.clone()) {
+                    todo.push(other.name.clone());
+                }
+            }
+        }
+        closure
+    }
+
+    /// `unit`, and everything up or coming up that goes down with it.
+    fn stop_closure(&self, unit: &UnitName) -> BTreeSet<UnitName> {
+        let mut closure = BTreeSet::from([unit.clone()]);
+        let mut todo = vec![unit.clone()];
+        while let Some(name) = todo.pop() {
+            for other in self.graph.stop_with(&name) {
+                if self.is_up_or_coming(other) && closure.insert(other.clone()) {
+                    todo.push(other.clone());
+                }
+            }
+        }
+        closure
+    }
+
+    pub(super) fn is_active(&self, unit: &UnitName) -> bool {
+        let state = self.services.get(unit).map(|service| service.state.active_state());
+        matches!(state, Some(ActiveState::Active | ActiveState::Reloading))
+    }
+
+    fn is_up_or_coming(&self, unit: &UnitName) -> bool {
+        self.services.get(unit).is_some_and(|service| !service.is_down())
+            || self.jobs.get(unit).is_some_and(Job::starts)
+    }
+
+    /// A unit that others uphold is down: it is started again after the delay of a restart,
+    /// unless it used up its starts or a client stopped it.
+    pub(super) fn uphold(&mut self, unit: &UnitName) {
+        let upheld = self.graph.upheld_by(unit).iter().any(|other| self.is_active(other));
+        let may = self
+            .services
+            .get(unit)
+            .is_some_and(|service| service.result != ServiceResult::StartLimitHit && !service.held);
+        if upheld && may && self.shutdown.is_none() && self.jobs.get(unit).is_none() {
+            self.with(unit, Service::restart_later);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What must be true before anything else: signals, standard streams, descriptors, directory.
+//!
+//! Not configuration: nothing is read here but what the launcher left behind. One half runs
+//! from `.init_array`, before Rust's runtime (a TERM that reaches PID 1 while its disposition is
+//! still the default is dropped by the kernel, pid_namespaces(7)); the other at the start of main.
+//! **Invariant:** from the first instruction on every signal but the faults is blocked, for good.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use super::signals::{self, ALL_BUT_FAULTS};
+
+/// Puts [`before_main`] into `.init_array` of the binary that expands it.
+#[macro_export]
+macro_rules! early_init {
+    () => {
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static RINIT_BEFORE_MAIN: extern "C" fn() = $crate::sys::early::before_main;
+    };
+}
+
+/// Runs before Rust's runtime: system calls only, no allocation, no failure.
+pub extern "C" fn before_main() {
+    signals::set_mask(ALL_BUT_FAULTS);
+    // SIG_IGN survives execve(2): with an ignored SIGCHLD no exit would ever be seen. The rest
+    // is made default as well, so that the services get it so without 64 calls for each.
+    for number in 1..=64 {
+        signals::set_disposition(number, signals::Disposition::Default);
+    }
+    for fd in 0..=2 {
+        open_if_closed(fd);
+    }
+}
+
+/// Rust's runtime does this as well, but aborts where there is no /dev/null.
+fn open_if_closed(fd: RawFd) {
+    // SAFETY: F_GETFD takes no third argument and changes nothing.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+        return;
+    }
+    // The lowest free number is `fd`, for those below it are open by now.
+    for (path, flags) in [(c"/dev/null", libc::O_RDWR), (c"/", libc::O_RDONLY)] {
+        // SAFETY: the path is a C string and no mode is needed without O_CREAT.
+        if unsafe { libc::open(path.as_ptr(), flags) } != -1 {
+            return;
+        }
+    }
+}
+
+/// What the launcher left, for the services to inherit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inherited {
+    /// We are PID 1 of our pid namespace; otherwise a child subreaper.
+    pub is_pid1: bool,
+    /// Where rinit was started: the services' default directory (a container's WORKDIR).
+    /// A path and not a descriptor, which would pin the mount.
+    pub directory: Option<PathBuf>,
+    /// The launcher's umask.
+    pub umask: u32,
+    /// Our `oom_score_adj` is −1000: rinit's own protection, not the services'.
+    pub oom_protected: bool,
+    /// What could not be done, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// The second half: at the start of main, before any thread, file or child.
+pub fn at_start_of_main() -> Inherited {
+    let mut warnings = Vec::new();
+    signals::set_disposition(libc::SIGPIPE, signals::Disposition::Ignore);
+    if let Err(error) = close_inherited() {
+        warnings.push(format!("descriptors from the launcher stay open: {error}"));
+    }
+    // SAFETY: umask cannot fail; rinit's own files say their mode, children get this one back.
+    let umask = unsafe { libc::umask(0o022) };
+    let directory = std::env::current_dir().ok();
+    if directory.is_none() {
+        warnings.push("the working directory is gone; services start in /".to_owned());
+    }
+    if let Err(error) = std::env::set_current_dir("/") {
+        warnings.push(format!("chdir /: {error}; the launcher's directory stays in use"));
+    }
+    let is_pid1 = super::own_pid() == 1;
+    if !is_pid1 && let Err(error) = become_subreaper() {
+        warnings.push(format!("not PID 1 and no child subreaper ({error}): orphans are not ours"));
+    }
+    let oom_protected =
+        std::fs::read("/proc/self/oom_score_adj").is_ok_and(|text| text.trim_ascii() == b"-1000");
+    Inherited { is_pid1, directory, umask: u32::from(umask), oom_protected, warnings }
+}
+
+/// Orphans of our descendants come to us, as they do to PID 1 (prctl(2)).
+fn become_subreaper() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes one number and no pointer.
+    super::cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Closes everything from 3 on: a pipe that we kept would never show its reader an end.
+fn close_inherited() -> io::Result<()> {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet; main has just begun.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    if done == 0 {
+        return Ok(());
+    }
+    // Before Linux 5.9.
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // SAFETY: as above. The directory's own descriptor is among them and closed already:
+        // EBADF, which harms nobody while there is one thread.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}

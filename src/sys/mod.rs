@@ -1,0 +1,83 @@
+//! Every system call and every `unsafe` block of rinit.
+//!
+//! Not a decision: nothing here knows a unit's state. `manager` is unknown here, and `sys` is
+//! unknown there; they meet in `init`. **Invariant:** a call here returns at once; the one call
+//! that waits is `Poll::poll` in `init::event_loop` (the last stand waits with a deadline).
+
+mod child;
+pub mod clock;
+pub mod early;
+pub mod exec;
+pub mod glob;
+pub mod identity;
+pub mod kill;
+pub mod proc;
+pub mod reap;
+pub mod signals;
+pub mod stderr;
+pub mod terminal;
+
+use std::io;
+
+/// A process id as the kernel has it; only `sys` and `init::processes` keep any.
+pub type Pid = i32;
+
+/// The kernel's words for an error number, as in `No such file or directory` (strerror(3)).
+pub fn reason(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    match text.rfind(" (os error") {
+        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// The error number of an I/O error; 0 where it has none.
+pub fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(0)
+}
+
+/// A system call's result: −1 is an error, its reason in `errno`.
+fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Our own process id.
+pub fn own_pid() -> Pid {
+    Pid::try_from(std::process::id()).unwrap_or(0)
+}
+
+/// Our effective user id.
+pub fn own_uid() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// A number that no one can guess, for jitter and invocation ids (getrandom(2)).
+/// Falls back to the clock and the pid where the kernel's pool is not there yet.
+pub fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the pointer and the length are those of `bytes`.
+    let got =
+        unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    if got == 8 {
+        return u64::from_ne_bytes(bytes);
+    }
+    let now = clock::monotonic();
+    (u64::from(now.subsec_nanos()) << 32) ^ now.as_secs() ^ u64::from(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_the_bare_words() {
+        assert_eq!(reason(libc::ENOENT), "No such file or directory");
+        assert_eq!(reason(libc::E2BIG), "Argument list too long");
+    }
+
+    #[test]
+    fn two_seeds_differ() {
+        assert_ne!(seed(), seed());
+    }
+}

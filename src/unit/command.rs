@@ -1,0 +1,375 @@
+//! A command line of a unit: prefixes, words, and what variables make of them.
+//!
+//! Not a shell: no redirection, pipes, globs or `&` (systemd.service(5), COMMAND LINES).
+//! **Invariant:** the program of an [`ExecCommand`] is an absolute path or a bare name, and no
+//! variable ever changes it.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::environment::{Environment, is_variable_name};
+use super::specifier::Specifiers;
+use super::syntax::{Word, Words};
+use super::value::{ValueError, is_whitespace};
+
+/// One command of an `Exec*=` line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecCommand {
+    /// The program: an absolute path or a bare name. Never a variable.
+    pub program: String,
+    /// `argv[0]`, where the prefix `@` gives another than `program`, or where it was written
+    /// with more slashes.
+    pub argv0: Option<String>,
+    /// The arguments after `argv[0]`, variables not yet expanded.
+    pub arguments: Vec<String>,
+    /// Prefix `-`: a failure is recorded and counts as success.
+    pub ignore_failure: bool,
+    /// Prefix `:`, or an argv array: no `$VAR` is expanded.
+    pub no_expansion: bool,
+    /// Prefix `+`: User=, Group= and the rest of the sandbox do not apply.
+    pub full_privileges: bool,
+    /// Prefix `!`: User=, Group=, SupplementaryGroups= do not apply.
+    pub no_setuid: bool,
+}
+
+impl ExecCommand {
+    /// A command whose words are taken as they are: no prefix, `;`, `$` or `%`.
+    ///
+    /// # Errors
+    /// No words, a program that is neither an absolute path nor a bare name, or a NUL byte.
+    pub fn from_argv(argv: Vec<String>) -> Result<ExecCommand, ValueError> {
+        let mut words = argv.into_iter();
+        let program = words.next().unwrap_or_default();
+        if program.is_empty() {
+            return Err(ValueError::new("the command is empty: its first word is the program"));
+        }
+        let arguments: Vec<String> = words.collect();
+        if arguments.iter().chain([&program]).any(|word| word.contains('\0')) {
+            return Err(ValueError::new("a word holds a NUL byte, which no program can be given"));
+        }
+        check_program(&program)?;
+        let mut command = ExecCommand::new(program);
+        command.arguments = arguments;
+        command.no_expansion = true;
+        Ok(command)
+    }
+
+    fn new(program: String) -> ExecCommand {
+        ExecCommand {
+            program,
+            argv0: None,
+            arguments: Vec::new(),
+            ignore_failure: false,
+            no_expansion: false,
+            full_privileges: false,
+            no_setuid: false,
+        }
+    }
+
+    /// What execve(2) gets: `argv[0]`, then the arguments with their variables expanded.
+    ///
+    /// `${FOO}` is replaced where it stands. `$FOO` as a whole word becomes zero or more
+    /// words, split at white space with quotes respected. `$$` is `$`; unset is empty.
+    pub fn argv(&self, environment: &Environment) -> Vec<OsString> {
+        let first = self.argv0.as_ref().unwrap_or(&self.program);
+        let mut argv = vec![OsString::from(first)];
+        for argument in &self.arguments {
+            if self.no_expansion {
+                argv.push(OsString::from(argument));
+            } else if let Some(name) = whole_variable(argument) {
+                let value = environment.get(OsStr::new(name));
+                argv.extend(value.map(|value| split_value(value)).unwrap_or_default());
+            } else {
+                argv.push(replace_variables(argument, environment));
+            }
+        }
+        argv
+    }
+}
+
+/// `FOO` of a word that is just `$FOO`; whatever follows the `$` counts as the name.
+fn whole_variable(word: &str) -> Option<&str> {
+    word.strip_prefix('$').filter(|name| !name.starts_with(['{', '$']))
+}
+
+/// Splits a variable's value as systemd does: quotes group and a backslash takes the next
+/// character as it is; what is left open ends with the value.
+fn split_value(value: &OsStr) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut bytes = value.as_bytes().iter().copied();
+    while let Some(byte) = bytes.next() {
+        if quote.is_none() && is_whitespace(char::from(byte)) {
+            words.extend(word.take().map(OsString::from_vec));
+            continue;
+        }
+        let current = word.get_or_insert_default();
+        match (quote, byte) {
+            (_, b'\\') => current.extend(bytes.next()),
+            (Some(open), _) if open == byte => quote = None,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (Some(_) | None, _) => current.push(byte),
+        }
+    }
+    words.extend(word.map(OsString::from_vec));
+    words
+}
+
+/// Replaces `${FOO}` and `$$`. `${FOO:-x}` is no operator: it stays, but for what is inside.
+fn replace_variables(word: &str, environment: &Environment) -> OsString {
+    let mut result = OsString::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('$') {
+        result.push(before);
+        if let Some(tail) = after.strip_prefix('$') {
+            result.push("$");
+            rest = tail;
+            continue;
+        }
+        let closed = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        match closed.filter(|(name, _)| !name.contains(':')) {
+            Some((name, tail)) => {
+                result.push(environment.get(OsStr::new(name)).map_or(OsStr::new(""), |v| v));
+                rest = tail;
+            }
+            None => {
+                result.push("$");
+                rest = after;
+            }
+        }
+    }
+    result.push(rest);
+    result
+}
+
+/// Reads one `Exec*=` line: the commands, the errors, the warnings. The empty text gives no
+/// command; that it resets is the caller's business.
+///
+/// What is wrong with a command of prefix `-` is a warning, and the line ends before it.
+pub fn parse_commands(
+    text: &str,
+    specifiers: &Specifiers<'_>,
+) -> (Vec<ExecCommand>, Vec<ValueError>, Vec<ValueError>) {
+    let words = Words::new(text);
+    let mut line = Line {
+        text,
+        words,
+        specifiers,
+        commands: Vec::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    while !line.words.rest().is_empty() {
+        let mut ignore = false;
+        match line.command(&mut ignore) {
+            Ok(More::Yes) => {}
+            Ok(More::No) => break,
+            Err(error) if ignore => {
+                line.warnings.push(dropped(error));
+                break;
+            }
+            Err(error) => {
+                line.errors.push(error);
+                break;
+            }
+        }
+    }
+    let Line { words, commands, errors, mut warnings, .. } = line;
+    warnings.extend(words.into_warnings());
+    (commands, errors, warnings)
+}
+
+fn dropped(error: ValueError) -> ValueError {
+    let message = format!("{}; the prefix - drops the command", error.message);
+    ValueError { message, ..error }
+}
+
+/// Whether a `;` says that another command may follow.
+enum More {
+    Yes,
+    No,
+}
+
+struct Line<'a> {
+    text: &'a str,
+    words: Words<'a>,
+    specifiers: &'a Specifiers<'a>,
+    commands: Vec<ExecCommand>,
+    errors: Vec<ValueError>,
+    warnings: Vec<ValueError>,
+}
+
+impl Line<'_> {
+    /// Reads one command up to its `;`. Sets `ignore` once the prefix `-` is seen.
+    fn command(&mut self, ignore: &mut bool) -> Result<More, ValueError> {
+        let start = self.words.rest();
+        *ignore = start.chars().take_while(|c| PREFIXES.contains(c)).any(|c| c == '-');
+        let Some(first) = self.words.next().transpose()? else { return Ok(More::No) };
+        if first.text == ";" {
+            return Ok(More::Yes);
+        }
+        let (mut command, own_argv0, path) = strip_prefixes(&first.text);
+        *ignore = command.ignore_failure;
+        let program = self.expand(path, &first)?;
+        if program.is_empty() {
+            let error = ValueError::new("a program is missing after the prefix");
+            return Err(error
+                .at(first.range)
+                .hint("no space stands between a prefix and its program"));
+        }
+        check_program(&program)
+            .and_then(|()| check_text_program(&program))
+            .map_err(|error| error.at(first.range.clone()))?;
+        command.program = simplify(&program);
+        if !own_argv0 && command.program != program {
+            command.argv0 = Some(program);
+        }
+        let more = self.arguments(&mut command, own_argv0)?;
+        if own_argv0 && command.argv0.is_none() {
+            let error = ValueError::new("the prefix @ needs a second word, which is argv[0]");
+            return Err(error.at(first.range));
+        }
+        self.commands.push(command);
+        Ok(more)
+    }
+
+    fn arguments(
+        &mut self,
+        command: &mut ExecCommand,
+        own_argv0: bool,
+    ) -> Result<More, ValueError> {
+        loop {
+            let argument = if alone(self.words.rest(), ";") {
+                self.words.pass_over(1);
+                return Ok(More::Yes);
+            } else if alone(self.words.rest(), "\\;") {
+                self.words.pass_over(2);
+                ";".to_string()
+            } else {
+                let Some(word) = self.words.next().transpose()? else { return Ok(More::No) };
+                if !command.no_expansion {
+                    self.warnings.extend(odd_variable(&word));
+                }
+                if word.text.contains('\0') {
+                    return Err(ValueError::new("a word holds a NUL byte").at(word.range));
+                }
+                self.expand(&word.text, &word)?
+            };
+            if own_argv0 && command.argv0.is_none() {
+                command.argv0 = Some(argument);
+            } else {
+                command.arguments.push(argument);
+            }
+        }
+    }
+
+    /// Replaces the specifiers in `part`, the end of `word`.
+    fn expand(&self, part: &str, word: &Word) -> Result<String, ValueError> {
+        self.specifiers.expand(part).map_err(|error| {
+            let source = self.text.get(word.range.clone()).unwrap_or_default();
+            let verbatim = source == word.text;
+            let base = word.range.end.saturating_sub(part.len());
+            let inner = error.range.clone().filter(|_| verbatim);
+            let range = inner.map_or(word.range.clone(), |r| r.start + base..r.end + base);
+            error.at(range)
+        })
+    }
+}
+
+const PREFIXES: [char; 5] = ['-', '@', ':', '+', '!'];
+
+/// Takes the prefixes off the first word, each once, and of `+ ! !!` one: the flags, whether
+/// `@` was there, and what is left.
+fn strip_prefixes(word: &str) -> (ExecCommand, bool, &str) {
+    let mut command = ExecCommand::new(String::new());
+    let mut own_argv0 = false;
+    let mut ambient = false; // `!!`, which changes nothing where ambient capabilities exist
+    let mut rest = word;
+    while let Some(prefix) = rest.chars().next() {
+        let privileges = command.full_privileges || command.no_setuid || ambient;
+        match prefix {
+            '-' if !command.ignore_failure => command.ignore_failure = true,
+            '@' if !own_argv0 => own_argv0 = true,
+            ':' if !command.no_expansion => command.no_expansion = true,
+            '+' if !privileges => command.full_privileges = true,
+            '!' if !privileges => command.no_setuid = true,
+            '!' if command.no_setuid => {
+                command.no_setuid = false;
+                ambient = true;
+            }
+            _ => break,
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    (command, own_argv0, rest)
+}
+
+/// Whether `word` stands at the start of `rest` with nothing or white space after it.
+fn alone(rest: &str, word: &str) -> bool {
+    rest.strip_prefix(word)
+        .is_some_and(|after| after.is_empty() || after.starts_with(is_whitespace))
+}
+
+fn check_program(program: &str) -> Result<(), ValueError> {
+    if program.ends_with('/') {
+        return Err(ValueError::new(format!("the program {program:?} is a directory")));
+    }
+    let bare = !program.contains('/') && program.len() <= 255 && program != "." && program != "..";
+    if program.starts_with('/') || bare {
+        return Ok(());
+    }
+    let message = format!("the program {program:?} is neither an absolute path nor a bare name");
+    Err(ValueError::new(message).hint("a name with a slash must begin with /"))
+}
+
+/// systemd refuses these in the program of a line, where they are the rest of a bad escape or
+/// quote.
+fn check_text_program(program: &str) -> Result<(), ValueError> {
+    let special = |c: &char| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\');
+    match program.chars().find(special) {
+        Some(c) => {
+            Err(ValueError::new(format!("the program {program:?} holds the character {c:?}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Collapses slashes and drops `.` components; `..` stays.
+fn simplify(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_string();
+    }
+    let parts: Vec<&str> =
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// A warning about a `$` that does not do what it seems to.
+fn odd_variable(word: &Word) -> Option<ValueError> {
+    let text = word.text.as_str();
+    let warn = |message: String, hint: String| {
+        Some(ValueError::new(message).at(word.range.clone()).hint(hint))
+    };
+    if let Some(name) = whole_variable(text).filter(|name| !is_variable_name(name)) {
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+        let (start, tail) = name.split_at(end);
+        if !is_variable_name(start) {
+            return warn(format!("{text:?} names no variable and vanishes"), DOLLAR.to_string());
+        }
+        let message = format!("{text:?} is read as a variable of that whole name and vanishes");
+        return warn(message, format!("write ${{{start}}}{tail}"));
+    }
+    // `--port=$PORT`: almost surely meant; within a shell's script it would not stand alone.
+    let (option, name) = text.rsplit_once("=$")?;
+    if is_variable_name(name) && option.starts_with('-') && !option.contains(is_whitespace) {
+        let message = format!("${name} inside a word is not replaced");
+        return warn(message, format!("write {option}=${{{name}}}, or $${name} for the text"));
+    }
+    None
+}
+
+const DOLLAR: &str = "write $$ for a dollar sign";

@@ -1,0 +1,101 @@
+//! A unit while it is built: what was said, and what was left to a default.
+//!
+//! Not the finished unit: `build` applies the defaults that depend on other directives.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use crate::unit::process::Signal;
+use crate::unit::service::{ExitAction, Restart};
+use crate::unit::{Span, Unit, UnitName};
+
+/// Defaults that `[Manager]` may change (systemd-system.conf(5)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitDefaults {
+    /// `DefaultRestart=` (ours): for every Type but oneshot.
+    pub restart: Restart,
+    /// `DefaultRestartSec=`.
+    pub restart_sec: Duration,
+    /// `DefaultTimeoutStartSec=`; `None`: infinity.
+    pub timeout_start: Option<Duration>,
+    /// `DefaultTimeoutStopSec=`; `None`: infinity.
+    pub timeout_stop: Option<Duration>,
+    /// `DefaultTimeoutAbortSec=`; `None`: as the stop timeout.
+    pub timeout_abort: Option<Duration>,
+    /// `DefaultStartLimitIntervalSec=`.
+    pub start_limit_interval: Duration,
+    /// `DefaultStartLimitBurst=`.
+    pub start_limit_burst: u32,
+}
+
+impl Default for UnitDefaults {
+    fn default() -> UnitDefaults {
+        UnitDefaults {
+            restart: Restart::No,
+            restart_sec: Duration::from_millis(100),
+            timeout_start: Some(Duration::from_secs(90)),
+            timeout_stop: Some(Duration::from_secs(90)),
+            timeout_abort: None,
+            start_limit_interval: Duration::from_secs(10),
+            start_limit_burst: 5,
+        }
+    }
+}
+
+/// What `rinit.toml` says; the command line and the environment go before it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ManagerSection {
+    /// `ShutdownTimeoutSec=`: the budget of a stop.
+    pub shutdown_timeout: Option<Duration>,
+    /// `DrainSec=`.
+    pub drain: Option<Duration>,
+    /// `StopSignal=`: one more signal that stops.
+    pub stop_signal: Option<Signal>,
+    /// `DefaultEnvironment=`: under the environment that rinit got.
+    pub environment: Vec<(String, String)>,
+    /// What units take where they say nothing.
+    pub defaults: UnitDefaults,
+}
+
+/// A unit while it is built.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    /// What is known so far.
+    pub unit: Unit,
+    /// `FailureAction=`, if given: its default depends on who starts the unit.
+    pub failure_action: Option<ExitAction>,
+    /// `TimeoutStartSec=` or `TimeoutSec=`, if given: its default depends on the Type.
+    pub timeout_start: Option<Option<Duration>>,
+    /// `Restart=`, if given.
+    pub restart: Option<Restart>,
+    /// `[Install] Enabled=`.
+    pub enabled: bool,
+    /// The directives that were given, by name, and where their values stand.
+    pub seen: Vec<(&'static str, Span)>,
+}
+
+impl Draft {
+    /// A unit about which nothing is said yet.
+    pub fn new(name: UnitName, defaults: &UnitDefaults) -> Draft {
+        let mut unit = Unit::new(name);
+        unit.start_limit_interval = defaults.start_limit_interval;
+        unit.start_limit_burst = defaults.start_limit_burst;
+        unit.service.restart_sec = defaults.restart_sec;
+        unit.service.timeout_stop = defaults.timeout_stop;
+        unit.service.timeout_abort = defaults.timeout_abort;
+        Draft {
+            unit,
+            failure_action: None,
+            timeout_start: None,
+            restart: None,
+            enabled: true,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Where the directive was given last.
+    pub fn span(&self, name: &str) -> Option<Span> {
+        self.seen.iter().rev().find(|(seen, _)| *seen == name).map(|(_, span)| span.clone())
+    }
+}

@@ -1,0 +1,257 @@
+//! Environment variables: `Environment=`, the files of `EnvironmentFile=`, `UnsetEnvironment=`
+//! (systemd.exec(5), ENVIRONMENT).
+//!
+//! Not their order of precedence and no file is opened here. **Invariant:** every name that
+//! leaves this module is a valid one: letters, digits and `_`, no digit first.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::specifier::Specifiers;
+use super::syntax::split_words;
+use super::value::ValueError;
+
+/// The environment of a process.
+pub type Environment = BTreeMap<OsString, OsString>;
+
+/// What a file assigns, in its order.
+pub type FileAssignments = Vec<(OsString, OsString)>;
+
+/// What is wrong with a file: line (from 1) and sentence.
+pub type FileProblems = Vec<(usize, String)>;
+
+/// Whether `name` may name a variable.
+pub fn is_variable_name(name: &str) -> bool {
+    let all = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    all && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// Reads one `Environment=`: items `NAME=value`, each quoted as a whole or not at all; `$` has
+/// no meaning, specifiers are replaced. The caller resets on the empty text.
+///
+/// # Errors
+/// An open quote, an unknown escape, an item without `=`, or one with an invalid name.
+pub fn parse_assignments(
+    text: &str,
+    specifiers: &Specifiers<'_>,
+) -> Result<Vec<(String, String)>, ValueError> {
+    let (words, warnings) = split_words(text)?;
+    if let Some(escape) = warnings.into_iter().next() {
+        // Only command lines keep what they do not know (config_parse_environ).
+        let message = escape.message.replace(", kept as it is", "");
+        return Err(ValueError { message, ..escape });
+    }
+    let mut assignments = Vec::new();
+    for word in words {
+        let expanded = specifiers.expand(&word.text).map_err(|error| {
+            let plain = text.get(word.range.clone()) == Some(word.text.as_str());
+            let inner = error.range.clone().filter(|_| plain);
+            let start = word.range.start;
+            let range = inner.map_or(word.range.clone(), |r| r.start + start..r.end + start);
+            error.at(range)
+        })?;
+        let Some((name, value)) = expanded.split_once('=') else {
+            let error = ValueError::new(format!("{expanded:?} is no assignment: it has no ="));
+            return Err(error.at(word.range).hint("quote the whole item: \"NAME=two words\""));
+        };
+        check(name, value).map_err(|why| ValueError::new(why).at(word.range))?;
+        assignments.push((name.to_string(), value.to_string()));
+    }
+    Ok(assignments)
+}
+
+fn check(name: &str, value: &str) -> Result<(), String> {
+    if !is_variable_name(name) {
+        return Err(format!(
+            "{name:?} is no variable name: letters, digits and _ only, no digit first"
+        ));
+    }
+    match value.chars().find(|c| c.is_ascii_control() && !matches!(c, '\t' | '\n')) {
+        Some(c) => Err(format!("the value of {name} holds the control character {c:?}")),
+        None => Ok(()),
+    }
+}
+
+/// What the reader of a file is in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before a name.
+    Start,
+    /// In a name.
+    Name,
+    /// After `=`, or after a closed quote.
+    BeforeValue,
+    /// In an unquoted value.
+    Value,
+    /// After a backslash in an unquoted value.
+    ValueEscape,
+    /// In single quotes: everything is literal.
+    Single,
+    /// In double quotes.
+    Double,
+    /// After a backslash in double quotes.
+    DoubleEscape,
+    /// In a comment.
+    Comment,
+}
+
+/// Reads a file of `EnvironmentFile=`: what it assigns in order, and what is wrong in which
+/// line (from 1). Wrong assignments are left out, as systemd does.
+///
+/// The rules are systemd's (v254: a comment ends with its line even after a backslash).
+pub fn parse_environment_file(bytes: &[u8]) -> (FileAssignments, FileProblems) {
+    let mut reader = FileReader::default();
+    for byte in bytes {
+        reader.feed(*byte);
+    }
+    reader.finish()
+}
+
+struct FileReader {
+    state: State,
+    line: usize,
+    /// Line of the name.
+    name_line: usize,
+    name: Vec<u8>,
+    value: Vec<u8>,
+    /// How much of the value stays when trailing white space goes.
+    value_end: usize,
+    assignments: Vec<(OsString, OsString)>,
+    problems: Vec<(usize, String)>,
+}
+
+impl Default for FileReader {
+    fn default() -> FileReader {
+        FileReader {
+            state: State::Start,
+            line: 1,
+            name_line: 1,
+            name: Vec::new(),
+            value: Vec::new(),
+            value_end: 0,
+            assignments: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl FileReader {
+    fn feed(&mut self, byte: u8) {
+        let newline = matches!(byte, b'\n' | b'\r');
+        let white = newline || matches!(byte, b' ' | b'\t');
+        self.state = match self.state {
+            State::Start if matches!(byte, b'#' | b';') => State::Comment,
+            State::Start if white => State::Start,
+            State::Start => self.begin(byte),
+            State::Name if newline => self.no_assignment(),
+            State::Name if byte == b'=' => State::BeforeValue,
+            State::Name => {
+                self.name.push(byte);
+                State::Name
+            }
+            State::BeforeValue if newline => self.assign(),
+            State::BeforeValue if byte == b'\'' => State::Single,
+            State::BeforeValue if byte == b'"' => State::Double,
+            State::BeforeValue if byte == b'\\' => State::ValueEscape,
+            State::BeforeValue if white => State::BeforeValue,
+            State::Value if newline => self.assign(),
+            State::Value if byte == b'\\' => State::ValueEscape,
+            State::BeforeValue | State::Value => self.keep(byte, !white, State::Value),
+            State::ValueEscape if newline => State::Value,
+            State::ValueEscape => self.keep(byte, true, State::Value),
+            State::Single if byte == b'\'' => State::BeforeValue,
+            State::Single => self.keep(byte, true, State::Single),
+            State::Double if byte == b'"' => State::BeforeValue,
+            State::Double if byte == b'\\' => State::DoubleEscape,
+            State::Double => self.keep(byte, true, State::Double),
+            State::DoubleEscape if byte == b'\n' => State::Double,
+            State::DoubleEscape => {
+                if !matches!(byte, b'"' | b'\\' | b'`' | b'$') {
+                    self.keep(b'\\', true, State::Double);
+                }
+                self.keep(byte, true, State::Double)
+            }
+            State::Comment if newline => State::Start,
+            State::Comment => State::Comment,
+        };
+        self.line += usize::from(byte == b'\n');
+    }
+
+    fn begin(&mut self, byte: u8) -> State {
+        self.name = vec![byte];
+        self.value.clear();
+        self.value_end = 0;
+        self.name_line = self.line;
+        State::Name
+    }
+
+    /// Adds to the value; white space that is not kept goes if nothing follows it.
+    fn keep(&mut self, byte: u8, kept: bool, next: State) -> State {
+        self.value.push(byte);
+        if kept {
+            self.value_end = self.value.len();
+        }
+        next
+    }
+
+    fn no_assignment(&mut self) -> State {
+        let name = String::from_utf8_lossy(&self.name).trim_end().to_string();
+        self.problems.push((self.name_line, format!("{name:?} is no assignment: it has no =")));
+        State::Start
+    }
+
+    fn assign(&mut self) -> State {
+        self.value.truncate(self.value_end);
+        let value = std::mem::take(&mut self.value);
+        match read_assignment(&self.name, &value) {
+            Ok(name) => {
+                self.assignments.push((OsString::from(name), OsString::from_vec(value)));
+            }
+            Err(why) => self.problems.push((self.name_line, why)),
+        }
+        State::Start
+    }
+
+    fn finish(mut self) -> (FileAssignments, FileProblems) {
+        match self.state {
+            State::Start | State::Comment => {}
+            State::Name => {
+                self.no_assignment();
+            }
+            State::BeforeValue | State::Value | State::ValueEscape => {
+                self.assign();
+            }
+            State::Single | State::Double | State::DoubleEscape => {
+                let name = String::from_utf8_lossy(&self.name).trim_end().to_string();
+                let why = format!("the quote in the value of {name} is never closed");
+                self.problems.push((self.name_line, why));
+                self.assign();
+            }
+        }
+        (self.assignments, self.problems)
+    }
+}
+
+fn read_assignment(name: &[u8], value: &[u8]) -> Result<String, String> {
+    let shown = String::from_utf8_lossy(name).trim_end_matches([' ', '\t']).to_string();
+    match std::str::from_utf8(value) {
+        Ok(text) => check(&shown, text).map(|()| shown),
+        Err(_) => Err(format!("the value of {shown} is no UTF-8")),
+    }
+}
+
+/// Applies `UnsetEnvironment=`: `NAME` goes whatever its value, `NAME=value` only with that.
+pub fn apply_unset(environment: &mut Environment, unset: &[String]) {
+    environment.retain(|name, value| {
+        !unset.iter().any(|item| match item.split_once('=') {
+            Some((gone, with)) => {
+                name.as_bytes() == gone.as_bytes() && value.as_bytes() == with.as_bytes()
+            }
+            None => name.as_bytes() == item.as_bytes(),
+        })
+    });
+}

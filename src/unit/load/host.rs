@@ -1,0 +1,296 @@
+//! What the host says: facts for `%` specifiers, and whether the programs, users and files
+//! that units name are there.
+//!
+//! Only a first look: everything is looked at again at each start. **Invariant:** what may
+//! still come to be (after a step, behind a condition) is a warning, never an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::unit::command::ExecCommand;
+use crate::unit::environment::{Environment, parse_environment_file};
+use crate::unit::graph::Graph;
+use crate::unit::passwd;
+use crate::unit::problem::{Problem, Span};
+use crate::unit::service::ExecContext;
+use crate::unit::specifier::HostFacts;
+use crate::unit::{Severity, StartedBy, Unit, UnitName, UnitSet};
+
+/// Where the directives of each unit were given.
+pub type Places = BTreeMap<UnitName, Vec<(&'static str, Span)>>;
+
+/// Where a bare name is looked for without any PATH (systemd's own default).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Reads what specifiers tell about this host and rinit's own user.
+pub fn host_facts(environment: &Environment) -> HostFacts {
+    let mut facts = HostFacts::default();
+    if let Ok(name) = nix::unistd::gethostname() {
+        facts.hostname = name.to_string_lossy().into_owned();
+    }
+    let line = |path: &str| {
+        fs::read_to_string(path).ok().map(|text| text.trim().to_string()).filter(|t| !t.is_empty())
+    };
+    facts.machine_id = line("/etc/machine-id");
+    facts.boot_id = line("/proc/sys/kernel/random/boot_id").map(|id| id.replace('-', ""));
+    facts.kernel_release = line("/proc/sys/kernel/osrelease").unwrap_or_default();
+    facts.architecture = architecture().to_string();
+    facts.pretty_hostname = variables("/etc/machine-info").remove("PRETTY_HOSTNAME");
+    facts.os_release = variables("/etc/os-release");
+    if facts.os_release.is_empty() {
+        facts.os_release = variables("/usr/lib/os-release");
+    }
+    own_user(&mut facts, environment);
+    let temporary = ["TMPDIR", "TEMP", "TMP"].iter().find_map(|name| {
+        let path = environment.get(OsStr::new(name))?.to_str()?;
+        path.starts_with('/').then(|| path.to_string())
+    });
+    if let Some(path) = temporary {
+        facts.tmp.clone_from(&path);
+        facts.var_tmp = path;
+    }
+    facts
+}
+
+fn own_user(facts: &mut HostFacts, environment: &Environment) {
+    facts.uid = nix::unistd::geteuid().as_raw();
+    facts.gid = nix::unistd::getegid().as_raw();
+    let users = passwd::users(&text("/etc/passwd"));
+    let groups = passwd::groups(&text("/etc/group"));
+    let home = environment.get(OsStr::new("HOME")).and_then(|home| home.to_str());
+    match users.into_iter().find(|user| user.uid == facts.uid) {
+        Some(user) => {
+            facts.user_name = user.name;
+            facts.home = user.home;
+            facts.shell = user.shell;
+        }
+        None if facts.uid == 0 => (), // an image without /etc/passwd: the defaults are root's
+        None => {
+            facts.user_name = facts.uid.to_string();
+            facts.home = home.unwrap_or("/").to_string();
+        }
+    }
+    match groups.into_iter().find(|group| group.gid == facts.gid) {
+        Some(group) => facts.group_name = group.name,
+        None if facts.gid == 0 => (),
+        None => facts.group_name = facts.gid.to_string(),
+    }
+}
+
+/// systemd's name of the processor this was built for (`%a`).
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn text(path: &str) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A file of `NAME=value` lines, such as os-release(5).
+fn variables(path: &str) -> BTreeMap<String, String> {
+    let (assignments, _) = parse_environment_file(&fs::read(path).unwrap_or_default());
+    let pair = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    assignments.into_iter().filter_map(pair).collect()
+}
+
+/// Looks for everything that units name outside of the units.
+pub fn check(
+    units: &UnitSet,
+    places: &Places,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) {
+    let after_step = after_a_step(units);
+    let mut host = Host::default();
+    for (name, unit) in &units.units {
+        if unit.file.is_none() || name.is_template() {
+            continue; // COMMAND has exit statuses of its own for this
+        }
+        let certain = unit.started_by == StartedBy::Boot
+            && !after_step.contains(name)
+            && unit.conditions.is_empty()
+            && unit.asserts.is_empty();
+        let severity = if certain { Severity::Error } else { Severity::Warning };
+        let place = |directive: &str| {
+            let seen = places.get(name).into_iter().flatten().rev();
+            seen.into_iter().find(|(seen, _)| *seen == directive).map(|(_, span)| span.clone())
+        };
+        let mut report = |directive: &str, message: String, hint: Option<String>, ignore: bool| {
+            let severity = if ignore { Severity::Warning } else { severity };
+            let message = format!("{name}: {message}");
+            let problem = Problem::error(place(directive), message);
+            problems.push(Problem { severity, hint, ..problem });
+        };
+        host.programs(unit, environment, &mut report);
+        host.identities(unit, &mut report);
+        environment_files(unit, &mut report);
+    }
+}
+
+/// The units that wait for a step, directly or through others.
+fn after_a_step(units: &UnitSet) -> BTreeSet<UnitName> {
+    let names: Vec<&UnitName> = units.units.keys().collect();
+    let index: BTreeMap<&UnitName, usize> =
+        names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    // One node more, before every step: what comes after it are steps and what waits for them.
+    let mut graph = Graph::new(names.len() + 1);
+    let mut direct = BTreeSet::new();
+    for (at, unit) in units.units.values().enumerate() {
+        for earlier in unit.after.iter().filter_map(|after| index.get(&after.name)) {
+            graph.add(*earlier, at);
+            if names.get(*earlier).and_then(|name| units.get(name)).is_some_and(|u| u.step) {
+                direct.insert(at);
+            }
+        }
+    }
+    direct.iter().for_each(|node| graph.add(names.len(), *node));
+    let waiting = graph.reachable(names.len());
+    waiting.iter().filter_map(|node| names.get(*node).map(|name| (*name).clone())).collect()
+}
+
+/// What was found out once and holds for all units.
+#[derive(Default)]
+struct Host {
+    found: BTreeMap<(String, String), Result<(), String>>,
+    users: Option<Vec<passwd::User>>,
+    groups: Option<Vec<passwd::Group>>,
+}
+
+type Report<'a> = dyn FnMut(&str, String, Option<String>, bool) + 'a;
+
+impl Host {
+    fn programs(&mut self, unit: &Unit, environment: &Environment, report: &mut Report<'_>) {
+        let service = &unit.service;
+        let lists: [(&str, &[ExecCommand]); 7] = [
+            ("ExecCondition", &service.exec_condition),
+            ("ExecStartPre", &service.exec_start_pre),
+            ("ExecStart", &service.exec_start),
+            ("ExecStartPost", &service.exec_start_post),
+            ("ExecReload", &service.exec_reload),
+            ("ExecStop", &service.exec_stop),
+            ("ExecStopPost", &service.exec_stop_post),
+        ];
+        if lists.iter().all(|(_, commands)| commands.is_empty()) {
+            return;
+        }
+        let path = search_path(&service.exec, environment);
+        // A file of variables may still bring another PATH.
+        let open = !service.exec.environment_files.is_empty();
+        for (directive, command) in
+            lists.iter().flat_map(|(name, list)| list.iter().map(move |command| (*name, command)))
+        {
+            let program = &command.program;
+            let key = (program.clone(), path.clone());
+            let found = self.found.entry(key).or_insert_with(|| find_program(program, &path));
+            if let Err(message) = found {
+                let bare = !program.contains('/');
+                let hint = bare.then(|| format!("looked in {path}"));
+                report(directive, message.clone(), hint, command.ignore_failure || (bare && open));
+            }
+        }
+    }
+
+    fn identities(&mut self, unit: &Unit, report: &mut Report<'_>) {
+        let exec = &unit.service.exec;
+        let number = |text: &str| text.parse::<u32>().is_ok();
+        if let Some(user) = exec.user.as_deref().filter(|user| !number(user)) {
+            let users = self.users.get_or_insert_with(|| passwd::users(&text("/etc/passwd")));
+            if !users.iter().any(|known| known.name == user) {
+                let names = users.iter().map(|known| known.name.as_str());
+                let hint = near(user, names, "/etc/passwd");
+                report("User", format!("there is no user {user}"), Some(hint), false);
+            }
+        }
+        let own = exec.group.iter().map(|group| ("Group", group));
+        let more = exec.supplementary_groups.iter().map(|group| ("SupplementaryGroups", group));
+        for (directive, group) in own.chain(more).filter(|(_, group)| !number(group)) {
+            let groups = self.groups.get_or_insert_with(|| passwd::groups(&text("/etc/group")));
+            if !groups.iter().any(|known| known.name == *group) {
+                let names = groups.iter().map(|known| known.name.as_str());
+                let hint = near(group, names, "/etc/group");
+                report(directive, format!("there is no group {group}"), Some(hint), false);
+            }
+        }
+    }
+}
+
+fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>, file: &str) -> String {
+    match crate::unit::value::suggest(word, known) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("{file} does not have it; a number needs no entry there"),
+    }
+}
+
+fn environment_files(unit: &Unit, report: &mut Report<'_>) {
+    for file in &unit.service.exec.environment_files {
+        if file.optional || file.path.contains(['*', '?', '[']) {
+            continue;
+        }
+        // Only a regular file is opened: a FIFO would hold the boot for ever.
+        let path = Path::new(&file.path);
+        let opened = fs::metadata(path).map(|metadata| metadata.is_file());
+        if let Err(error) =
+            opened.and_then(|regular| if regular { fs::File::open(path).map(drop) } else { Ok(()) })
+        {
+            let message = format!("cannot read the environment file {}: {error}", file.path);
+            let hint = format!("\"-{}\" allows it to be missing", file.path);
+            report("EnvironmentFile", message, Some(hint), false);
+        }
+    }
+}
+
+/// The directories for a bare program name, joined by colons: `ExecSearchPath=`, else the
+/// unit's PATH, else the one that rinit got, else systemd's.
+pub fn search_path(exec: &ExecContext, environment: &Environment) -> String {
+    if !exec.exec_search_path.is_empty() {
+        return exec.exec_search_path.join(":");
+    }
+    let own = exec.environment.iter().find(|(name, _)| name == "PATH");
+    let inherited = || environment.get(OsStr::new("PATH")).map(|path| path.to_string_lossy());
+    match own {
+        Some((_, path)) => path.clone(),
+        None => inherited().map_or_else(|| DEFAULT_PATH.to_string(), |path| path.into_owned()),
+    }
+}
+
+/// Whether a program is there. What cannot be seen is left to the start.
+fn find_program(program: &str, path: &str) -> Result<(), String> {
+    if program.contains('/') {
+        return runnable(Path::new(program));
+    }
+    let mut blocked = None;
+    for directory in path.split(':').filter(|directory| !directory.is_empty()) {
+        let full: PathBuf = Path::new(OsStr::from_bytes(directory.as_bytes())).join(program);
+        match fs::metadata(&full) {
+            Err(_) => (),
+            Ok(_) => match runnable(&full) {
+                Ok(()) => return Ok(()),
+                Err(message) => blocked = blocked.or(Some(message)),
+            },
+        }
+    }
+    Err(blocked.unwrap_or_else(|| format!("there is no program {program}")))
+}
+
+fn runnable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(format!("{shown} is not a program")),
+        Ok(metadata) if metadata.mode() & 0o111 == 0 => Err(format!("{shown} is not executable")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("there is no program {shown}"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

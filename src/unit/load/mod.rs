@@ -1,0 +1,352 @@
+//! The only file access of `unit`: directories of units in, a checked [`UnitSet`] out.
+//!
+//! Not what the files mean (`build`, `verify`). **Invariant:** everything that is wrong with
+//! any file is reported at once; with an error among the problems nothing may start.
+
+mod files;
+mod host;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directive::{Draft, ManagerSection, UnitDefaults};
+use super::environment::Environment;
+use super::problem::{Problem, Severity, SourceFile, Span};
+use super::raw::RawUnit;
+use super::specifier::HostFacts;
+use super::{Unit, UnitName, UnitSet, build, command_unit, toml, value, verify};
+use files::{Directory, Source};
+
+pub use host::host_facts;
+
+/// What to load.
+#[derive(Clone, Debug, Default)]
+pub struct LoadRequest {
+    /// The directories of units; of two units of one name the first directory's is taken.
+    pub directories: Vec<PathBuf>,
+    /// A directory that does not exist is no error: it is the default one, and there is a COMMAND.
+    pub default_directory_may_be_absent: bool,
+    /// `--unit`: start these only; empty: everything that boot starts.
+    pub names: Vec<String>,
+    /// The COMMAND with its arguments, and the `-p` properties.
+    pub command: Option<(Vec<String>, Vec<String>)>,
+    /// The environment that rinit got, which units inherit.
+    pub inherited_environment: Environment,
+    /// What `%` specifiers say about the host.
+    pub host: HostFacts,
+}
+
+/// What was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The units. With an error among `problems` they must not be started.
+    pub units: UnitSet,
+    /// What `rinit.toml` says.
+    pub manager: ManagerSection,
+    /// What is wrong, unsorted.
+    pub problems: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Whether nothing may start.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+/// Reads and checks everything.
+pub fn load(request: &LoadRequest) -> Loaded {
+    let mut problems = Vec::new();
+    let directories = directories(request, &mut problems);
+    let manager = manager_section(&directories, request, &mut problems);
+    let mut drafts = unit_drafts(&directories, request, &manager.defaults, &mut problems);
+    if let Some((argv, properties)) = &request.command {
+        let (defaults, host) = (&manager.defaults, &request.host);
+        let argv = argv.clone();
+        let made = command_unit::command_unit(argv, properties, defaults, host, &mut problems);
+        if let Some(draft) = made {
+            insert_command(&mut drafts, draft, &mut problems);
+        }
+    } else if drafts.is_empty() && problems.iter().all(|p| p.severity != Severity::Error) {
+        problems.push(nothing_to_run(request));
+    }
+    finish(drafts, manager, request, problems)
+}
+
+/// Checks single files, as `rinitctl check FILE…` does: each is a unit by itself, and names of
+/// others are not looked for.
+pub fn load_files(paths: &[PathBuf], host: &HostFacts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for path in paths {
+        let stem = path.file_name().and_then(|name| name.to_str());
+        let Some(stem) = stem.and_then(|name| name.strip_suffix(".toml")) else {
+            let message = format!("{} is not a unit: its name has no .toml", path.display());
+            problems.push(Problem::error(None, message));
+            continue;
+        };
+        let Some(raw) = read_toml(path, &mut problems) else {
+            continue;
+        };
+        if stem == "rinit" {
+            build::build_manager(&raw, host, &mut problems);
+        } else if let Some(name) = unit_name(path, stem, &mut problems) {
+            build::build(name, &[raw], &UnitDefaults::default(), host, &mut problems);
+        }
+    }
+    problems
+}
+
+/// Lists every directory.
+fn directories(request: &LoadRequest, problems: &mut Vec<Problem>) -> Vec<Directory> {
+    let mut list = Vec::new();
+    for path in &request.directories {
+        match files::list(path) {
+            Ok((directory, found)) => {
+                problems.extend(found);
+                list.push(directory);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if !request.default_directory_may_be_absent {
+                    let message = format!("the units directory {} does not exist", path.display());
+                    let hint = "name another with --units DIR, or give a COMMAND";
+                    problems.push(Problem::error(None, message).hint(hint));
+                }
+            }
+            Err(error) => {
+                let path = path.display();
+                let message = format!("cannot list the units directory {path}: {error}");
+                problems.push(Problem::error(None, message));
+            }
+        }
+    }
+    list
+}
+
+/// Reads the first `rinit.toml`.
+fn manager_section(
+    directories: &[Directory],
+    request: &LoadRequest,
+    problems: &mut Vec<Problem>,
+) -> ManagerSection {
+    let mut found = directories.iter().filter_map(|directory| directory.manager.as_ref());
+    let Some(first) = found.next() else {
+        return ManagerSection::default();
+    };
+    for other in found {
+        let message = format!("{} is not read: {} goes first", other.display(), first.display());
+        problems.push(Problem::note(None, message));
+    }
+    match read_toml(first, problems) {
+        Some(raw) => build::build_manager(&raw, &request.host, problems),
+        None => ManagerSection::default(),
+    }
+}
+
+/// Builds every unit of every directory.
+fn unit_drafts(
+    directories: &[Directory],
+    request: &LoadRequest,
+    defaults: &UnitDefaults,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<UnitName, Draft> {
+    let mut drafts = BTreeMap::new();
+    let (chosen, drop_ins) = choose(directories, problems);
+    for (stem, source) in &chosen {
+        let Some(name) = unit_name(&source.path, stem, problems) else {
+            continue;
+        };
+        let Some(main) = read_toml(&source.path, problems) else {
+            continue;
+        };
+        let mut files = vec![main];
+        for path in drop_ins.get(stem).into_iter().flat_map(BTreeMap::values) {
+            files.extend(read_toml(path, problems));
+        }
+        let draft = build::build(name.clone(), &files, defaults, &request.host, problems);
+        drafts.insert(name, draft);
+    }
+    for (stem, files) in &drop_ins {
+        if let Some(file) = files.values().next()
+            && !chosen.contains_key(stem)
+        {
+            let message =
+                format!("{} changes {stem}.service, which no file defines", file.display());
+            problems.push(Problem::warning(None, message));
+        }
+    }
+    only_named(&mut drafts, &request.names, problems);
+    drafts
+}
+
+type Chosen<'a> = BTreeMap<&'a str, &'a Source>;
+type DropIns<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Path>>;
+
+/// Of files of one name the first directory's; drop-ins from all, likewise.
+fn choose<'a>(
+    directories: &'a [Directory],
+    problems: &mut Vec<Problem>,
+) -> (Chosen<'a>, DropIns<'a>) {
+    let mut chosen: Chosen<'a> = BTreeMap::new();
+    let mut drop_ins: DropIns<'a> = BTreeMap::new();
+    for directory in directories {
+        for source in &directory.units {
+            if let Some(first) = chosen.get(source.stem.as_str()) {
+                let (path, first) = (source.path.display(), first.path.display());
+                let message = format!("{path} is not read: {first} defines the unit already");
+                problems.push(Problem::note(None, message));
+            } else {
+                chosen.insert(&source.stem, source);
+            }
+        }
+        for drop_in in &directory.drop_ins {
+            let files = drop_ins.entry(&drop_in.stem).or_default();
+            files.entry(&drop_in.name).or_insert(&drop_in.path);
+        }
+    }
+    (chosen, drop_ins)
+}
+
+/// With `--unit` nothing else is started by boot.
+fn only_named(
+    drafts: &mut BTreeMap<UnitName, Draft>,
+    names: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    if names.is_empty() {
+        return;
+    }
+    drafts.values_mut().for_each(|draft| draft.enabled = false);
+    for text in names {
+        let name = UnitName::parse(text).or_else(|_| UnitName::service(text));
+        if let Some(draft) = name.as_ref().ok().and_then(|name| drafts.get_mut(name)) {
+            draft.enabled = true;
+            continue;
+        }
+        let problem = Problem::error(None, format!("--unit {text}: there is no such unit"));
+        let known = drafts.keys().flat_map(|name| [name.as_str(), name.stem()]);
+        problems.push(match value::suggest(text, known) {
+            Some(near) => problem.hint(format!("did you mean {near}?")),
+            None => problem,
+        });
+    }
+}
+
+fn insert_command(
+    drafts: &mut BTreeMap<UnitName, Draft>,
+    draft: Draft,
+    problems: &mut Vec<Problem>,
+) {
+    let name = draft.unit.name.clone();
+    if let Some(other) = drafts.insert(name.clone(), draft) {
+        let span = other.unit.file.map(|file| Span { file, range: 0..0 });
+        let message = format!("this file defines {name}, and so does the COMMAND");
+        problems.push(Problem::error(span, message).hint("give the file another name"));
+    }
+}
+
+fn nothing_to_run(request: &LoadRequest) -> Problem {
+    let directories: Vec<String> =
+        request.directories.iter().map(|path| path.display().to_string()).collect();
+    let message = match directories.as_slice() {
+        [] => "nothing to run: there is no COMMAND and no units directory".to_string(),
+        _ => format!(
+            "nothing to run: no COMMAND, and no unit (NAME.toml) in {}",
+            directories.join(", ")
+        ),
+    };
+    Problem::error(None, message).hint("rinit -- COMMAND, or rinit --units DIR")
+}
+
+/// Verifies, asks the host, and leaves away what only messages need.
+fn finish(
+    mut drafts: BTreeMap<UnitName, Draft>,
+    manager: ManagerSection,
+    request: &LoadRequest,
+    mut problems: Vec<Problem>,
+) -> Loaded {
+    let places: host::Places = drafts
+        .iter_mut()
+        .map(|(name, draft)| (name.clone(), std::mem::take(&mut draft.seen)))
+        .collect();
+    let mut units = verify::verify(drafts, &mut problems);
+    host::check(&units, &places, &request.inherited_environment, &mut problems);
+    drop(places);
+    units.units.values_mut().for_each(|unit| slim(Arc::make_mut(unit)));
+    Loaded { units, manager, problems }
+}
+
+/// Drops texts and places: they were for messages, and 10,000 units stay in memory for good.
+fn slim(unit: &mut Unit) {
+    if let Some(file) = &unit.file {
+        let (path, text) = (file.path.clone(), String::new());
+        unit.file = Some(Arc::new(SourceFile { path, text }));
+    }
+    let lists = [
+        &mut unit.requires,
+        &mut unit.wants,
+        &mut unit.requisite,
+        &mut unit.binds_to,
+        &mut unit.part_of,
+        &mut unit.upholds,
+        &mut unit.conflicts,
+        &mut unit.after,
+        &mut unit.before,
+        &mut unit.on_failure,
+        &mut unit.on_success,
+    ];
+    for list in lists {
+        list.iter_mut().for_each(|dependency| dependency.span = None);
+        list.shrink_to_fit();
+    }
+    let service = &mut unit.service;
+    let commands = [
+        &mut service.exec_condition,
+        &mut service.exec_start_pre,
+        &mut service.exec_start,
+        &mut service.exec_start_post,
+        &mut service.exec_reload,
+        &mut service.exec_stop,
+        &mut service.exec_stop_post,
+    ];
+    for list in commands {
+        list.shrink_to_fit();
+        list.iter_mut().for_each(|command| command.arguments.shrink_to_fit());
+    }
+    service.exec.environment.shrink_to_fit();
+}
+
+/// The unit that a file of this base name defines.
+fn unit_name(path: &Path, stem: &str, problems: &mut Vec<Problem>) -> Option<UnitName> {
+    match UnitName::service(stem) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let message = format!("{} names no unit: {error}", path.display());
+            problems.push(Problem::error(None, message));
+            None
+        }
+    }
+}
+
+/// Reads and parses one file; `None` if there is nothing to build from.
+fn read_toml(path: &Path, problems: &mut Vec<Problem>) -> Option<RawUnit> {
+    let text = match files::read(path) {
+        Ok(text) => text,
+        Err(message) => {
+            problems.push(Problem::error(None, message));
+            return None;
+        }
+    };
+    let file = Arc::new(SourceFile { path: path.to_path_buf(), text });
+    let (raw, found) = toml::read(&file);
+    problems.extend(found);
+    if raw.sections.is_empty() && !raw.broken {
+        let message = format!("{} defines nothing", path.display());
+        let span = Span { file, range: 0..0 };
+        let hint = "a unit has [Service]; [Install] Enabled = false keeps one from starting";
+        let shown = (!span.file.text.is_empty()).then_some(span);
+        problems.push(Problem::error(shown, message).hint(hint));
+        return None;
+    }
+    Some(raw)
+}

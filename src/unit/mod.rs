@@ -1,0 +1,205 @@
+//! What the operator declared: units, read and checked.
+//!
+//! Not how they run (`manager`). Everything here is pure but [`load`], which reads the files.
+//! **Invariant:** reading returns a value and a list of [`Problem`]s; it never fails or panics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub mod build;
+pub mod command;
+pub mod command_unit;
+pub mod condition;
+pub mod directive;
+pub mod environment;
+pub mod graph;
+pub mod limit;
+pub mod load;
+pub mod name;
+pub mod passwd;
+pub mod problem;
+pub mod process;
+pub mod raw;
+pub mod service;
+pub mod specifier;
+pub mod steps;
+pub mod syntax;
+pub mod timespan;
+pub mod toml;
+pub mod value;
+pub mod verify;
+
+pub use name::{UnitKind, UnitName};
+pub use problem::{Problem, Severity, SourceFile, Span};
+
+use service::{ExitAction, Service};
+
+/// A name in a dependency list, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dependency {
+    /// The other unit.
+    pub name: UnitName,
+    /// Where it was written; `None` for what rinit added itself.
+    pub span: Option<Span>,
+}
+
+/// One `Condition*=` or `Assert*=` line (systemd.unit(5)).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// What is tested.
+    pub kind: ConditionKind,
+    /// The path or expression.
+    pub parameter: String,
+    /// A leading `|`: one of these is enough.
+    pub trigger: bool,
+    /// A leading `!`.
+    pub negate: bool,
+}
+
+/// What a condition tests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs)] // they are systemd.unit(5)'s names
+pub enum ConditionKind {
+    PathExists,
+    PathExistsGlob,
+    PathIsDirectory,
+    PathIsSymbolicLink,
+    PathIsMountPoint,
+    PathIsReadWrite,
+    DirectoryNotEmpty,
+    FileNotEmpty,
+    FileIsExecutable,
+    Environment,
+}
+
+/// How a unit comes to be started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartedBy {
+    /// By the boot.
+    Boot,
+    /// By something else: `OnFailure=`, `Enabled = false` and a client, a timer.
+    Demand,
+}
+
+/// Everything one unit says, after drop-ins, specifiers and defaults.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unit {
+    /// Its name.
+    pub name: UnitName,
+    /// Its main file; `None` for the COMMAND of the command line.
+    pub file: Option<Arc<SourceFile>>,
+    /// Who starts it.
+    pub started_by: StartedBy,
+    /// It is a pre-start step: a oneshot that boot starts with default dependencies.
+    pub step: bool,
+
+    /// `Description=`; empty: the name stands for it.
+    pub description: String,
+    /// `Documentation=`.
+    pub documentation: Vec<String>,
+    /// `Requires=`, and the steps that this unit waits for.
+    pub requires: Vec<Dependency>,
+    /// `Wants=`.
+    pub wants: Vec<Dependency>,
+    /// `Requisite=`.
+    pub requisite: Vec<Dependency>,
+    /// `BindsTo=`.
+    pub binds_to: Vec<Dependency>,
+    /// `PartOf=`.
+    pub part_of: Vec<Dependency>,
+    /// `Upholds=`.
+    pub upholds: Vec<Dependency>,
+    /// `Conflicts=`.
+    pub conflicts: Vec<Dependency>,
+    /// `After=`, the other units' `Before=`, and the implicit order after steps: complete.
+    pub after: Vec<Dependency>,
+    /// `Before=` as written here; [`Unit::after`] of the others already holds it.
+    pub before: Vec<Dependency>,
+    /// `OnFailure=`.
+    pub on_failure: Vec<Dependency>,
+    /// `OnSuccess=`.
+    pub on_success: Vec<Dependency>,
+    /// `DefaultDependencies=` (yes).
+    pub default_dependencies: bool,
+    /// `Condition*=`: a false one skips the unit, with success.
+    pub conditions: Vec<Condition>,
+    /// `Assert*=`: a false one fails the start.
+    pub asserts: Vec<Condition>,
+    /// `StartLimitIntervalSec=` (10 s); zero: no limit.
+    pub start_limit_interval: Duration,
+    /// `StartLimitBurst=` (5).
+    pub start_limit_burst: u32,
+    /// `StartLimitAction=`.
+    pub start_limit_action: ExitAction,
+    /// `FailureAction=`: rinit's default is exit for what boot starts, else none.
+    pub failure_action: ExitAction,
+    /// `SuccessAction=`.
+    pub success_action: ExitAction,
+    /// `FailureActionExitStatus=`.
+    pub failure_action_exit_status: Option<u8>,
+    /// `SuccessActionExitStatus=`.
+    pub success_action_exit_status: Option<u8>,
+    /// `JobTimeoutSec=`: how long a start may wait for its turn and run; `None`: for ever.
+    pub job_timeout: Option<Duration>,
+
+    /// `[Service]`.
+    pub service: Service,
+}
+
+impl Unit {
+    /// A unit with systemd's defaults (rinit's where they differ) that boot starts.
+    pub fn new(name: UnitName) -> Unit {
+        Unit {
+            name,
+            file: None,
+            started_by: StartedBy::Boot,
+            step: false,
+            description: String::new(),
+            documentation: Vec::new(),
+            requires: Vec::new(),
+            wants: Vec::new(),
+            requisite: Vec::new(),
+            binds_to: Vec::new(),
+            part_of: Vec::new(),
+            upholds: Vec::new(),
+            conflicts: Vec::new(),
+            after: Vec::new(),
+            before: Vec::new(),
+            on_failure: Vec::new(),
+            on_success: Vec::new(),
+            default_dependencies: true,
+            conditions: Vec::new(),
+            asserts: Vec::new(),
+            start_limit_interval: Duration::from_secs(10),
+            start_limit_burst: 5,
+            start_limit_action: ExitAction::None,
+            failure_action: ExitAction::Exit,
+            success_action: ExitAction::None,
+            failure_action_exit_status: None,
+            success_action_exit_status: None,
+            job_timeout: None,
+            service: Service::default(),
+        }
+    }
+}
+
+/// All units, checked against each other: no cycle, no unknown required name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UnitSet {
+    /// The units by name.
+    pub units: BTreeMap<UnitName, Arc<Unit>>,
+}
+
+impl UnitSet {
+    /// The unit with this name.
+    pub fn get(&self, name: &UnitName) -> Option<&Arc<Unit>> {
+        self.units.get(name)
+    }
+
+    /// The names that boot starts, in order of name.
+    pub fn boot(&self) -> BTreeSet<UnitName> {
+        let started = self.units.values().filter(|unit| unit.started_by == StartedBy::Boot);
+        started.map(|unit| unit.name.clone()).collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! The TOML spelling: text of a file to sections and entries with their places.
+//!
+//! Not what a key means, and no file access. **Invariant:** any text gives a [`RawUnit`] and
+//! a list of problems; every error of syntax is in the list.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+use std::sync::Arc;
+
+use ::toml::Spanned;
+use ::toml::de::{DeTable, DeValue};
+
+use super::problem::{Problem, SourceFile, Span};
+use super::raw::{Entry, Item, RawSection, RawUnit, Spelling, Value};
+
+/// How deep arrays and tables may nest; nothing that rinit takes needs more than two.
+const DEPTH_MAX: usize = 4;
+
+/// Reads a whole file.
+pub fn read(file: &Arc<SourceFile>) -> (RawUnit, Vec<Problem>) {
+    let (table, errors) = DeTable::parse_recoverable(&file.text);
+    let mut problems: Vec<Problem> =
+        errors.iter().map(|error| syntax_problem(file, error)).collect();
+    let broken = !problems.is_empty();
+    let mut sections = Vec::new();
+    for (key, value) in table.get_ref() {
+        match section(key, value) {
+            Ok(section) => sections.push(section),
+            Err(()) if broken => (),
+            Err(()) => problems.push(stray(file, key, value)),
+        }
+    }
+    sections.sort_by_key(|section| section.range.start);
+    let unit = RawUnit { file: Arc::clone(file), spelling: Spelling::Toml, sections, broken };
+    (unit, problems)
+}
+
+fn syntax_problem(file: &Arc<SourceFile>, error: &::toml::de::Error) -> Problem {
+    let range = error.span().unwrap_or(0..0);
+    let span = Span { file: Arc::clone(file), range };
+    // toml may explain over several lines; the first says what, the rest is a label.
+    let mut lines = error.message().lines();
+    let first = lines.next().unwrap_or("not TOML");
+    let rest: Vec<&str> = lines.collect();
+    Problem::error(Some(span), format!("not valid TOML: {first}")).label(rest.join(", "))
+}
+
+fn section(
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<RawSection, ()> {
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(());
+    };
+    let mut entries: Vec<Entry> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: key.get_ref().to_string(),
+            key_range: key.span(),
+            item: item(value, DEPTH_MAX),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_range.start);
+    Ok(RawSection { name: key.get_ref().to_string(), range: key.span(), entries })
+}
+
+/// A key that stands outside a section, or a section that is none.
+fn stray(
+    file: &Arc<SourceFile>,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Problem {
+    let name = key.get_ref();
+    let span = Span { file: Arc::clone(file), range: key.span() };
+    if super::directive::Section::parse(name).is_some() {
+        let what = match value.get_ref() {
+            DeValue::Array(_) => format!("[[{name}]] is a list of sections; a unit has one"),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => format!("{name} is a section, not a key"),
+        };
+        return Problem::error(Some(span), what).hint(format!("write [{name}]"));
+    }
+    let problem = Problem::error(Some(span), format!("{name} stands outside a section"));
+    match super::directive::sections_of(name).first() {
+        Some(section) => problem.hint(format!("put it under [{}]", section.name())),
+        None => problem.hint("a unit's sections are [Unit], [Service] and [Install]"),
+    }
+}
+
+fn item(value: &Spanned<DeValue<'_>>, depth: usize) -> Item {
+    Item { value: convert(value.get_ref(), depth), range: value.span() }
+}
+
+fn convert(value: &DeValue<'_>, depth: usize) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(integer) => {
+            // What does not fit stays as written and is refused by whoever wants a number.
+            let parsed = i128::from_str_radix(integer.as_str(), integer.radix());
+            let decimal = parsed.map_or_else(|_| integer.to_string(), |number| number.to_string());
+            Value::Integer { decimal, octal: integer.radix() == 8 }
+        }
+        DeValue::Float(float) => Value::Float(float.as_str().to_string()),
+        DeValue::Boolean(boolean) => Value::Boolean(*boolean),
+        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Array(array) => {
+            let items = array.iter().take(if depth == 0 { 0 } else { usize::MAX });
+            Value::Array(items.map(|value| item(value, depth.saturating_sub(1))).collect())
+        }
+        DeValue::Table(table) => {
+            let pairs = table.iter().take(if depth == 0 { 0 } else { usize::MAX });
+            let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+                let name: &std::borrow::Cow<'_, str> = key.get_ref();
+                (key.span().start, (name.to_string(), item(value, depth.saturating_sub(1))))
+            };
+            let mut pairs: Vec<(usize, (String, Item))> = pairs.map(pair).collect();
+            pairs.sort_by_key(|(start, _)| *start);
+            Value::Table(pairs.into_iter().map(|(_, pair)| pair).collect())
+        }
+    }
+}
