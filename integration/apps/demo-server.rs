@@ -6,7 +6,6 @@
 //!
 //! - `GET /` tells pid, start number and uptime.
 //! - `GET /slow?seconds=N` answers after N seconds.
-#![allow(clippy::disallowed_methods, reason = "a program of its own, not a part of rinit's core")]
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
