@@ -11,3 +11,8 @@ pub mod init;
 pub mod manager;
 pub mod sys;
 pub mod unit;
+
+/// The whole of `rinit`.
+pub fn rinit_main() -> std::process::ExitCode {
+    cli::start::main()
+}

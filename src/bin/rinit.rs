@@ -1,3 +1,7 @@
-//! rinit.
+//! rinit: PID 1, or a supervisor.
 
-fn main() {}
+rinit::early_init!();
+
+fn main() -> std::process::ExitCode {
+    rinit::rinit_main()
+}

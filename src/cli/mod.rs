@@ -5,3 +5,4 @@
 pub mod diagnostics;
 pub mod rinit;
 pub mod rinitctl;
+pub mod start;

@@ -208,10 +208,7 @@ fn property(parser: &mut lexopt::Parser) -> Result<String, String> {
     Err(format!("-p {text}: a property is written NAME=VALUE, as in -p Restart=always"))
 }
 
-fn command(
-    program: OsString,
-    rest: impl Iterator<Item = OsString>,
-) -> Result<Vec<String>, String> {
+fn command(program: OsString, rest: impl Iterator<Item = OsString>) -> Result<Vec<String>, String> {
     let words: Result<Vec<String>, OsString> =
         std::iter::once(program).chain(rest).map(OsString::into_string).collect();
     let words = words.map_err(|word| format!("COMMAND: {}: not UTF-8", word.display()))?;
@@ -256,12 +253,16 @@ fn unknown_long(name: &str) -> String {
 /// tini's letters, and what does the same here.
 fn unknown_short(letter: char) -> String {
     match letter {
-        'g' => "-g is tini's: rinit signals COMMAND, and stops all its processes with it \
-                (KillMode=control-group) by default; leave it out",
+        'g' => {
+            "-g is tini's: rinit signals COMMAND, and stops all its processes with it \
+                (KillMode=control-group) by default; leave it out"
+        }
         'e' => "-e is tini's: write -p SuccessExitStatus=N",
         'w' => "-w is tini's: rinit reaps every orphan without a word; leave it out",
-        's' => "-s is tini's: rinit becomes a child subreaper by itself where it is not PID 1; \
-                leave it out",
+        's' => {
+            "-s is tini's: rinit becomes a child subreaper by itself where it is not PID 1; \
+                leave it out"
+        }
         'v' => "-v is tini's: write --log-level debug",
         _ => return format!("unknown option -{letter}; rinit --help lists them"),
     }

@@ -24,6 +24,7 @@ use crate::manager::event::ManagerConfig;
 use crate::sys::early::Inherited;
 use crate::sys::{own_uid, terminal};
 use crate::unit::UnitSet;
+use crate::unit::environment::Environment;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
@@ -41,7 +42,13 @@ pub struct LogConfig {
 }
 
 /// Runs the units until their end; rinit's exit status.
-pub fn run(inherited: Inherited, units: UnitSet, config: ManagerConfig, log: LogConfig) -> u8 {
+pub fn run(
+    inherited: Inherited,
+    environment: Environment,
+    units: UnitSet,
+    config: ManagerConfig,
+    log: LogConfig,
+) -> u8 {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
     let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
@@ -51,7 +58,7 @@ pub fn run(inherited: Inherited, units: UnitSet, config: ManagerConfig, log: Log
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }
-    let spawner = spawner(inherited, &config);
+    let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
     let mut shell = match Shell::new(manager, report, spawner) {
@@ -67,12 +74,12 @@ pub fn run(inherited: Inherited, units: UnitSet, config: ManagerConfig, log: Log
     }
 }
 
-fn spawner(inherited: Inherited, config: &ManagerConfig) -> Spawner {
+fn spawner(inherited: Inherited, environment: Environment, config: &ManagerConfig) -> Spawner {
     let directory = inherited.directory.map(|path| path.into_os_string().into_vec());
     let directory = directory.and_then(|path| CString::new(path).ok());
     let has_command = config.command.is_some();
     Spawner {
-        environment: inheritable(std::env::vars_os()),
+        environment: inheritable(environment.into_iter()),
         directory: directory.unwrap_or_else(|| c"/".into()),
         umask: inherited.umask,
         oom_protected: inherited.oom_protected,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::manager::event::{
     Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
 };
-use crate::manager::state::SubState;
+use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
 use crate::sys::{Pid, clock};
 use crate::unit::UnitName;
@@ -188,6 +188,9 @@ fn micros(duration: Duration) -> u64 {
 /// A duration to the millisecond, which is what a person reads.
 fn span(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 && !duration.is_zero() {
+        return "less than 1ms".to_owned();
+    }
     format_timespan(Duration::from_millis(millis))
 }
 
@@ -317,7 +320,7 @@ fn describe_state(fact: &Fact) -> Line {
         (
             SubState::Running | SubState::Exited | SubState::Reload,
             SubState::Stop | SubState::StopSigterm | SubState::StopWatchdog,
-        ) => (Level::Info, "stopping".to_owned()),
+        ) if *result == ServiceResult::Success => (Level::Info, "stopping".to_owned()),
         _ => (Level::Debug, format!("{from} → {to}")),
     };
     let fields = vec![

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::manager::event::JobKind;
-use crate::manager::state::ServiceResult;
 use crate::unit::process::{ExecError, ExecStage, Signal};
 
 fn web() -> UnitName {

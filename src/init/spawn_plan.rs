@@ -83,8 +83,8 @@ impl Spawner {
         })?;
         let account = account(exec)?;
         let environment = self.environment(request, account.as_ref(), main)?;
-        let is_command =
-            request.role == ProcessRole::ExecStart && self.command.as_ref() == Some(&unit.name);
+        let is_commands = self.command.as_ref() == Some(&unit.name);
+        let is_command = is_commands && request.role == ProcessRole::ExecStart;
         let privileged = command.full_privileges || command.no_setuid;
         let identity =
             if privileged { Identity::default() } else { identity(exec, account.as_ref())? };
@@ -94,7 +94,7 @@ impl Spawner {
             argv: c_strings(command.argv(&environment))?,
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
             grouping: self.grouping(is_command),
-            stdio: stdio(exec, is_command)?,
+            stdio: stdio(exec, is_commands)?,
             umask: exec.umask.unwrap_or(self.umask),
             limits: exec.limits.iter().map(|(name, limit)| rlimit(*name, *limit)).collect(),
             nice: exec.nice,
@@ -316,10 +316,10 @@ fn candidates(
     directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
 }
 
-fn stdio(exec: &ExecContext, is_command: bool) -> Result<[Stdio; 3], ExecError> {
+fn stdio(exec: &ExecContext, is_commands: bool) -> Result<[Stdio; 3], ExecError> {
     let terminal = exec.tty_path.as_deref().unwrap_or("/dev/console");
     let input = match &exec.standard_input {
-        None if is_command => Stdio::Inherit,
+        None if is_commands => Stdio::Inherit,
         None => open("/dev/null", libc::O_RDONLY)?,
         Some(stream) => input_stream(stream, terminal)?,
     };
@@ -331,6 +331,8 @@ fn stdio(exec: &ExecContext, is_command: bool) -> Result<[Stdio; 3], ExecError> 
         // Output's own file, not rinit's stream: the error goes there, too.
         None if output != Stdio::Inherit => Stdio::AsOutput,
         None => Stdio::Inherit,
+        // For a unit "inherit" is where output leads; COMMAND keeps the stream that it was given.
+        Some(StandardStream::Inherit) if is_commands => Stdio::Inherit,
         same if *same == exec.standard_output => Stdio::AsOutput, // one offset for both
         Some(stream) => output_stream(stream, terminal, Stdio::AsOutput)?,
     };
