@@ -6,10 +6,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Far above what anything here takes: a test that meets it has failed.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+use crate::harness::DEADLINE;
 
 pub struct Lines {
     receiver: Receiver<String>,
@@ -52,19 +51,6 @@ impl Lines {
 
     pub fn wait_for_text(&mut self, text: &str) -> String {
         self.wait_for(text, |line| line.contains(text))
-    }
-
-    /// All lines, once the program has closed the stream.
-    pub fn until_closed(&mut self) -> &[String] {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.receiver.recv_timeout(left) {
-                Ok(line) => self.seen.push(line),
-                Err(RecvTimeoutError::Timeout) => self.give_up("the end", "within the deadline"),
-                Err(RecvTimeoutError::Disconnected) => return &self.seen,
-            }
-        }
     }
 
     fn give_up(&self, what: &str, when: &str) -> ! {

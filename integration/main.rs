@@ -6,8 +6,13 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::wildcard_enum_match_arm)]
 
 mod harness;
+mod http;
+mod lines;
+mod tools;
 
 mod command_mode;
+mod docker;
+mod fastapi;
 mod fds;
 mod reaping;
 mod signals;

@@ -34,11 +34,6 @@ pub fn program(name: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("{name} is not installed"))
 }
 
-/// The rinit under test: this build's own, or the one that `RINIT_TEST_BINARY` names.
-pub fn rinit() -> PathBuf {
-    env::var_os("RINIT_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_rinit").into(), Into::into)
-}
-
 /// The repository's root.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

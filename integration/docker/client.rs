@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::daemon;
-use crate::lines::DEADLINE;
+use crate::harness::DEADLINE;
 
 /// A build installs packages: minutes on a slow machine.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);

@@ -53,7 +53,7 @@ fn the_commands_output_and_input_are_the_containers() {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
     let mut piped = super::client::command(&["run", "--rm", "--interactive", "--network", "none"]);
     piped.args([image, "--", "cat"]);
-    let output = super::client::run_with_input(piped, b"hello".to_vec(), crate::lines::DEADLINE);
+    let output = super::client::run_with_input(piped, b"hello".to_vec(), crate::harness::DEADLINE);
     assert_eq!((output.status, output.stdout.as_str()), (0, "hello"), "{}", output.stderr);
 }
 

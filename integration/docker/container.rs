@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, process, thread};
 
+use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
 use super::client::{self, docker, docker_success};
@@ -113,9 +113,7 @@ impl Container {
         let namespace = File::open(format!("/proc/{pid}/ns/net")).expect("the network namespace");
         // A thread of its own changes over and ends; the connection stays where it was made.
         let connecting = thread::spawn(move || {
-            // SAFETY: setns has no memory effects; the descriptor is open for the whole call.
-            let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(entered, 0, "setns: {}", std::io::Error::last_os_error());
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("enter the container's network");
             TcpStream::connect(("127.0.0.1", port)).expect("connect to the container")
         });
         connecting.join().expect("the connecting thread")

@@ -7,18 +7,19 @@
 //! - `fastapi`: the repository's `Dockerfile.example` as it stands, on the images above.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fs;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{env, fs};
 
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use super::client::{self, BUILD_DEADLINE};
 use super::daemon;
+use crate::harness::payload;
 use crate::tools;
 
 const DEBIAN_PACKAGES: &str = "ca-certificates,python3,python3-venv";
@@ -32,7 +33,7 @@ pub fn bare() -> Image {
     IMAGE
         .get_or_init(|| {
             daemon::host()?;
-            let root = bare_root()?;
+            let root = bare_root();
             import("rinit-test:bare", root.path(), &["ENTRYPOINT [\"/sbin/rinit\"]"]);
             Ok("rinit-test:bare")
         })
@@ -45,7 +46,7 @@ pub fn tools() -> Image {
         .get_or_init(|| {
             daemon::host()?;
             let busybox = tools::program("busybox")?;
-            let root = bare_root()?;
+            let root = bare_root();
             let bin = root.path().join("bin");
             make_folder(&bin);
             install(&busybox, &bin.join("busybox"));
@@ -77,26 +78,13 @@ pub fn fastapi() -> Image {
         .clone()
 }
 
-fn bare_root() -> Result<TempDir, String> {
+fn bare_root() -> TempDir {
     let root = tempfile::tempdir().expect("a directory for an image");
     open_to_all(root.path());
     make_folder(&root.path().join("sbin"));
-    install(&tools::rinit(), &root.path().join("sbin/rinit"));
-    install(&demo_server()?, &root.path().join("demo-server"));
-    Ok(root)
-}
-
-/// Built here where it must be: a run of this test target alone builds no examples.
-fn demo_server() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_BIN_EXE_rinit")).parent().expect("a binary is in a folder");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(tools::repository()).args(["build", "--quiet", "--example", "demo-server"]);
-    if folder.ends_with("release") {
-        cargo.arg("--release");
-    }
-    client::run(cargo, BUILD_DEADLINE).success("build the demo server");
-    let file = folder.join("examples/demo-server");
-    if file.is_file() { Ok(file) } else { Err(format!("{} was not built", file.display())) }
+    install(payload::rinit_binary(), &root.path().join("sbin/rinit"));
+    install(&payload::example("demo-server"), &root.path().join("demo-server"));
+    root
 }
 
 /// The bootstrapped image plus this machine's way to PyPI: `pip`'s own configuration and the

@@ -1,37 +1,31 @@
-//! A container on a terminal, as a person has it: `docker run -it`, keys typed, the screen read.
+//! A container on a terminal, as a person has it: `docker run -it`.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Instant;
 
-use nix::pty::openpty;
+use tempfile::TempDir;
 
-use super::client::docker_success;
+use super::client::{docker, docker_success};
 use super::container::{interactive_command, mount_of, new_name, unit_folder};
-use crate::lines::DEADLINE;
+use crate::harness::pty::Terminal;
 
 pub const CONTROL_C: &str = "\x03";
 
-pub struct Terminal {
+pub struct TerminalContainer {
+    /// Keys go in, the screen comes out.
+    pub terminal: Terminal,
     /// The `docker` client. Its own end may be cut off; the container's status is asked for.
     client: Child,
     name: String,
-    keyboard: File,
-    screen: Receiver<Vec<u8>>,
-    /// Everything on the screen since the last wait.
-    unread: String,
-    everything: String,
+    /// The units that are mounted into it; they go when it goes.
+    _units: Option<TempDir>,
 }
 
-impl Terminal {
+impl TerminalContainer {
     /// `docker run -it OPTIONS image ARGUMENTS` on a new terminal.
     pub fn run(image: &str, options: &[&str], arguments: &[&str]) -> Self {
-        let terminal = openpty(None, None).expect("a terminal");
-        let slave = File::from(terminal.slave);
-        let side = || Stdio::from(slave.try_clone().expect("duplicate the terminal"));
+        let (terminal, inner) = Terminal::open();
+        let side = || Stdio::from(inner.try_clone().expect("duplicate the terminal"));
         let name = new_name();
         let client = interactive_command(&name, image, options, arguments)
             .stdin(side())
@@ -39,75 +33,30 @@ impl Terminal {
             .stderr(side())
             .spawn()
             .expect("docker run starts");
-        // Kept open here it would never end for the reader.
-        drop(slave);
-        let keyboard = File::from(terminal.master);
-        let screen = read(keyboard.try_clone().expect("duplicate the terminal"));
-        let (unread, everything) = (String::new(), String::new());
-        Self { client, name, keyboard, screen, unread, everything }
+        Self { terminal, client, name, _units: None }
     }
 
-    /// The same with `/etc/rinit` holding these units; returns what `use_it` does with it.
-    pub fn with_units<T>(
-        image: &str,
-        units: &[(&str, &str)],
-        use_it: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    /// The same with `/etc/rinit` holding these units: (file name, text).
+    pub fn run_units(image: &str, units: &[(&str, &str)]) -> Self {
         let folder = unit_folder(units);
-        let mount = mount_of(&folder);
-        use_it(&mut Self::run(image, &["--volume", &mount], &[]))
-    }
-
-    /// Waits until this text has appeared since the last wait.
-    pub fn wait_for(&mut self, text: &str) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some((_, after)) = self.unread.split_once(text) {
-                self.unread = after.to_owned();
-                return;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(bytes) = self.screen.recv_timeout(left) else {
-                panic!("no `{text}` on the screen:\n{}", self.everything);
-            };
-            let shown = String::from_utf8_lossy(&bytes);
-            self.unread.push_str(&shown);
-            self.everything.push_str(&shown);
-        }
-    }
-
-    pub fn type_in(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("type on the terminal");
+        let mut container = Self::run(image, &["--volume", &mount_of(&folder)], &[]);
+        container._units = Some(folder);
+        container
     }
 
     /// Waits for the container's end; its exit status.
-    pub fn wait(&mut self) -> i32 {
+    pub fn wait(&self) -> i32 {
         docker_success(&["wait", &self.name]).parse().expect("docker wait prints a number")
     }
 }
 
-impl Drop for Terminal {
+impl Drop for TerminalContainer {
     fn drop(&mut self) {
         let _ = self.client.kill();
         let _ = self.client.wait();
         if thread::panicking() {
-            eprintln!("--- the screen of {}:\n{}\n---", self.name, self.everything);
+            eprintln!("--- the log of {}:\n{}---", self.name, docker(&["logs", &self.name]).stdout);
         }
-        let _ = super::client::docker(&["rm", "--force", "--volumes", &self.name]);
+        let _ = docker(&["rm", "--force", "--volumes", &self.name]);
     }
-}
-
-fn read(mut screen: File) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        // EIO is the end: nobody has the other side open any more.
-        while let Ok(count) = screen.read(&mut bytes) {
-            let some = bytes.get(..count).filter(|some| !some.is_empty());
-            if some.is_none_or(|some| sender.send(some.to_vec()).is_err()) {
-                break;
-            }
-        }
-    });
-    receiver
 }
