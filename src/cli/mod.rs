@@ -3,4 +3,5 @@
 //! Not the supervisor itself (`init`). Only this layer prints.
 
 pub mod diagnostics;
+pub mod plain;
 pub mod rinitctl;
