@@ -14,6 +14,7 @@ use super::problem::{Problem, SourceFile};
 use super::specifier::HostFacts;
 use super::{UnitName, build, command_unit, toml, verify};
 use crate::cli::diagnostics::{Style, render};
+use crate::cli::plain;
 
 fn cases() -> u32 {
     let wanted = std::env::var("RINIT_CASES").ok().and_then(|text| text.parse().ok());
@@ -45,6 +46,7 @@ fn through(texts: &[String]) -> Vec<Problem> {
     }
     let text = render(&problems, "x", Style { colour: true, notes: true });
     assert_eq!(text.is_empty(), problems.is_empty());
+    assert_eq!(plain::render(&problems, "x", true).is_empty(), problems.is_empty());
     problems
 }
 

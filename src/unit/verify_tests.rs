@@ -11,6 +11,7 @@ use super::problem::{Problem, SourceFile};
 use super::specifier::HostFacts;
 use super::{Dependency, StartedBy, UnitName, UnitSet, build, command_unit, toml, verify};
 use crate::cli::diagnostics::{Style, render};
+use crate::cli::plain;
 
 /// Reads units given as `name: text`, without any file or host.
 fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Problem>) {
@@ -39,7 +40,9 @@ fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Probl
 }
 
 fn drawn(problems: &[Problem]) -> String {
-    render(problems, "nothing was started", Style { colour: false, notes: true })
+    let text = render(problems, "nothing was started", Style { colour: false, notes: true });
+    assert_eq!(plain::render(problems, "nothing was started", true), text);
+    text
 }
 
 fn check_problems(files: &[(&str, &str)], expect: Expect) {

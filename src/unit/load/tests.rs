@@ -8,6 +8,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::cli::diagnostics::{Style, render};
+use crate::cli::plain;
 
 const SERVICE: &str = "[Service]\nExecStart = '/bin/sh -c true'\n";
 
@@ -18,6 +19,7 @@ fn request(directory: &Path) -> LoadRequest {
 fn drawn(loaded: &Loaded, directory: &Path) -> String {
     let style = Style { colour: false, notes: true };
     let text = render(&loaded.problems, "nothing was started", style);
+    assert_eq!(plain::render(&loaded.problems, "nothing was started", true), text);
     text.replace(&directory.display().to_string(), "DIR")
 }
 
