@@ -1,0 +1,23 @@
+//! Black-box tests: the real binary, real processes, as real PID 1 and as a subreaper.
+//!
+//! One test binary; one file a theme. Tests named `trap_NN_…` are the known mistakes of other
+//! inits, by number. They wait for events, never for time (see `harness`).
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::wildcard_enum_match_arm)]
+
+mod harness;
+mod http;
+mod lines;
+mod tools;
+
+mod bad_input;
+mod command_mode;
+mod docker;
+mod fastapi;
+mod fds;
+mod journeys;
+mod reaping;
+mod signals;
+mod stop;
+mod surroundings;
+mod terminal;
