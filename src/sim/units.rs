@@ -82,8 +82,8 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     let steps = choices.of(Label::Steps, &[0, 0, 0, 1, 1, 2, 3]).min(count);
     let mut units: Vec<Unit> = Vec::with_capacity(MAX_UNITS);
     let mut tempers = Vec::with_capacity(MAX_UNITS);
-    for index in 0..count {
-        let name = UnitName::parse(NAMES[index]).unwrap();
+    for (index, name) in NAMES.into_iter().enumerate().take(count) {
+        let name = UnitName::parse(name).unwrap();
         let mut unit = Unit::new(name);
         unit.step = index < steps;
         tempers.push(dress(choices, &mut unit));
