@@ -13,6 +13,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::Reload;
 use super::members::Members;
 use super::perform::Performed;
 use super::processes::ProcessTable;
@@ -47,6 +48,7 @@ pub struct Shell {
     pub(super) members: Members,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
+    pub(super) reload: Reload,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -72,7 +74,12 @@ impl Shell {
     ///
     /// # Errors
     /// No epoll or signal descriptor.
-    pub fn new(manager: Manager, report: Reporter, spawner: Spawner) -> io::Result<Shell> {
+    pub fn new(
+        manager: Manager,
+        report: Reporter,
+        spawner: Spawner,
+        reload: Reload,
+    ) -> io::Result<Shell> {
         let poll = Poll::new()?;
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -82,6 +89,7 @@ impl Shell {
             members: Members::new(),
             report,
             spawner,
+            reload,
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,

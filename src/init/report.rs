@@ -16,6 +16,7 @@ use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
 use crate::sys::{Pid, clock};
 use crate::unit::UnitName;
+use crate::unit::problem::{Problem, Severity};
 use crate::unit::process::ExitStatus;
 use crate::unit::timespan::format_timespan;
 
@@ -90,6 +91,18 @@ impl Reporter {
     pub fn new(level: Level, format: Format, command: Option<UnitName>) -> Reporter {
         let (ended, finishing) = (None, BTreeSet::new());
         Reporter { stderr: Stderr::open(), level, format, command, ended, finishing }
+    }
+
+    /// A problem of the units, in one line.
+    pub fn problem(&mut self, problem: &Problem) {
+        let level = match problem.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+            Severity::Note => Level::Info,
+        };
+        let place = problem.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
+        let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.message(level, format!("{place}{}{hint}", problem.message));
     }
 
     /// A line about rinit itself.
@@ -372,7 +385,7 @@ fn describe_whole(fact: &Fact) -> Line {
             let message = format!("{signal} passed on");
             return Line::new(Level::Debug, "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal } => (Level::Info, format!("{signal} means nothing here")),
+        Fact::SignalIgnored { signal } => (Level::Debug, format!("{signal} means nothing here")),
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }

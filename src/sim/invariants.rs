@@ -181,7 +181,7 @@ impl<'a> Checker<'a> {
             | Event::Execed { process }
             | Event::Exited { process, .. } => self.about = self.owner(*process).map(|(u, _)| u),
             Event::Empty { unit } => self.about = Some(self.plan.index(unit)),
-            Event::NothingLeft | Event::Timer => (),
+            Event::NothingLeft | Event::Loaded { .. } | Event::Timer => (),
         }
     }
 
@@ -212,13 +212,19 @@ impl<'a> Checker<'a> {
             Request::Job { kind, unit } if unit.as_str() != super::run::UNKNOWN => {
                 Some((*kind, self.plan.index(unit)))
             }
-            Request::Job { .. } | Request::Shutdown => None,
-            Request::ResetFailed { unit } => {
+            Request::ResetFailed { unit: Some(unit) } => {
                 let unit = self.plan.index(unit);
                 self.seen[unit].window = None;
                 self.seen[unit].touched = true;
                 None
             }
+            // The others are not asked here.
+            Request::Job { .. }
+            | Request::ResetFailed { unit: None }
+            | Request::Kill { .. }
+            | Request::Load { .. }
+            | Request::Apply { .. }
+            | Request::Shutdown => None,
         };
         if unit.is_some() {
             self.seen.iter_mut().for_each(|seen| seen.touched = true);
@@ -258,6 +264,7 @@ impl<'a> Checker<'a> {
                 self.seen[unit].refused = false;
             }
             Action::KillUnit { signal: None, .. }
+            | Action::Load
             | Action::Forward { .. }
             | Action::Release { .. } => (),
         }

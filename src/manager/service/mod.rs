@@ -162,6 +162,26 @@ impl Service {
         matches!(self.state, SubState::Dead | SubState::Failed)
     }
 
+    /// When it came to its present state; `None` if it has been in no other.
+    pub fn since(&self) -> Option<Timestamp> {
+        (self.state_since != Timestamp::ZERO).then_some(self.state_since)
+    }
+
+    /// When this run became ready.
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        self.ready_at
+    }
+
+    /// Restarts in a row, as the backoff counts them.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the automatic restart is due that it waits for.
+    pub fn restart_at(&self) -> Option<Timestamp> {
+        self.deadline.filter(|_| self.state == SubState::AutoRestart)
+    }
+
     /// When `on_timer` has something to do.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let retry = self.retry.map(|retry| retry.at);

@@ -189,6 +189,7 @@ impl Service {
             {
                 self.next_command(out, role);
             }
+            SubState::Reload if success && out.stopping => self.reloaded(out),
             SubState::Reload if success => self.next_command(out, role),
             SubState::StartPre => {
                 self.note(result, Some(exit));

@@ -40,7 +40,8 @@ impl Service {
         }
         self.held = false;
         self.begin_run(out);
-        self.enter(out, SubState::Condition, self.unit.service.timeout_start);
+        // The answer to a check always comes; an ExecCondition= has its own time.
+        self.enter(out, SubState::Condition, None);
         if self.unit.conditions.is_empty() && self.unit.asserts.is_empty() {
             self.conditions_met(out);
         } else {
