@@ -143,7 +143,8 @@ fn trap_22_what_is_left_of_a_group_is_stopped_before_its_leader_is_forgotten() {
     rinit.wait_line("leader");
     rinit.signal(libc::SIGUSR1);
     let outcome = rinit.wait();
-    outcome.assert_code(0).assert_sequence(&[("web", "dead")]);
+    // Its status was 0 and its result is not success (timeout): 1.
+    outcome.assert_code(1).assert_sequence(&[("web", "stop-sigkill"), ("web", "failed")]);
 }
 
 /// A zombie that is not ours to reap (its parent lives) does not make rinit spin or wait.
