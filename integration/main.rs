@@ -6,9 +6,14 @@
 #![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::wildcard_enum_match_arm)]
 
 mod harness;
+mod http;
+mod lines;
+mod tools;
 
 mod bad_input;
 mod command_mode;
+mod docker;
+mod fastapi;
 mod fds;
 mod journeys;
 mod reaping;

@@ -12,6 +12,8 @@ pub mod manager;
 #[cfg(test)]
 mod sim;
 pub mod sys;
+#[cfg(test)]
+mod tidy;
 pub mod unit;
 
 /// The whole of `rinit`.

@@ -11,37 +11,41 @@ pub fn rinit_binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rinit"))
 }
 
-/// The probe's path. `cargo test` builds examples; `cargo test --test integration` does not,
-/// so what is missing or older than its source is built here.
+/// The probe's path.
 pub fn probe() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let directory = rinit_binary().parent().unwrap();
-        let path = directory.join("examples/probe");
-        if !is_fresh(&path) {
-            build_probe(directory);
-        }
-        path.to_str().unwrap().to_string()
-    })
+    PATH.get_or_init(|| example("probe").to_str().unwrap().to_string())
 }
 
-fn is_fresh(path: &Path) -> bool {
+/// The path of a program in `integration/apps`. `cargo test` builds examples; `cargo test --test
+/// integration` does not, so what is missing or older than its source is built here.
+pub fn example(name: &str) -> PathBuf {
+    let directory = rinit_binary().parent().unwrap();
+    let path = directory.join("examples").join(name);
+    if !is_fresh(&path, name) {
+        build_example(directory, name);
+    }
+    path
+}
+
+fn is_fresh(path: &Path, name: &str) -> bool {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
     let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/apps");
-    let sources = std::fs::read_dir(apps.join("probe")).unwrap().flatten().map(|e| e.path());
-    let newest = sources.chain([apps.join("probe.rs")]).filter_map(|p| modified(&p)).max();
+    let modules = std::fs::read_dir(apps.join(name)).into_iter().flatten().flatten();
+    let main = apps.join(name).with_extension("rs");
+    let newest = modules.map(|entry| entry.path()).chain([main]).filter_map(|p| modified(&p)).max();
     modified(path) >= newest
 }
 
-fn build_probe(directory: &Path) {
+fn build_example(directory: &Path, name: &str) {
     // target/<triple>/<profile>: the directory says which profile this test was built in.
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "probe"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if directory.ends_with("release") {
         cargo.arg("--release");
     }
     let target: PathBuf = directory.ancestors().nth(2).unwrap().to_path_buf();
-    assert!(cargo.arg("--target-dir").arg(target).status().unwrap().success(), "probe must build");
+    assert!(cargo.arg("--target-dir").arg(target).status().unwrap().success(), "{name} must build");
 }
 
 /// One `report` of the probe.

@@ -134,6 +134,15 @@ impl Running {
         });
     }
 
+    /// Waits for a line on stderr that contains the text and is not rinit's own.
+    #[track_caller]
+    pub fn wait_stderr(&mut self, text: &str) {
+        self.take(&format!("{text:?} on stderr"), |item| match item {
+            Item::Stderr(line) if line.contains(text) => Some(()),
+            _ => None,
+        });
+    }
+
     /// Waits for the report of a probe.
     #[track_caller]
     pub fn wait_report(&mut self) -> Report {

@@ -4,17 +4,20 @@
 //! **Invariant:** a rule is computed apart from the manager: none of its code is called here.
 //! `starting` holds the rules of restarts, `stopping` those of the stop and the exit status.
 
+use std::sync::Arc;
+
 use super::rules::{Broken, Rule};
 use super::stopping::Stop;
 use super::units::{MAX_UNITS, Plan};
 use super::world::World;
 use crate::manager::event::{
     Action, CheckOutcome, ClientId, Event, Fact, InvocationId, JobKind, JobResult, ProcessId,
-    ProcessRole, Request, SpawnRequest,
+    ProcessRole, Request, SpawnRequest, StopCause,
 };
 use crate::manager::state::{ActiveState, SubState};
-use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
+use crate::unit::service::KillMode;
+use crate::unit::{Unit, UnitName};
 
 /// What was seen of one unit.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub(super) struct Seen {
     pub(super) timed_out: bool,
     pub(super) forwarded: bool,
     pub(super) signalled: bool,
+    /// The last process that may live on although the unit has gone on without it.
+    pub(super) given_up: u64,
 }
 
 impl Seen {
@@ -70,6 +75,7 @@ impl Seen {
             timed_out: false,
             forwarded: false,
             signalled: false,
+            given_up: 0,
         }
     }
 
@@ -101,6 +107,10 @@ pub(super) struct Checker<'a> {
     /// The unit whose process or answer the event is about.
     pub(super) about: Option<usize>,
     pub(super) after: [u16; MAX_UNITS],
+    /// Units that another unit's failure or restart may start at any time.
+    pub(super) driven: u16,
+    /// Handlers of OnFailure= and OnSuccess=, and what they pull in.
+    pub(super) handlers: u16,
     processes: Vec<(ProcessId, usize, ProcessRole)>,
     actions: usize,
     idle_timers: u32,
@@ -122,6 +132,8 @@ impl<'a> Checker<'a> {
             stop: Stop::new(),
             about: None,
             after,
+            driven: driven(plan) | handlers(plan),
+            handlers: handlers(plan),
             processes: Vec::with_capacity(32),
             actions: 0,
             idle_timers: 0,
@@ -161,6 +173,7 @@ impl<'a> Checker<'a> {
                 let unit = self.plan.index(unit);
                 self.about = Some(unit);
                 self.seen[unit].refused = *outcome != CheckOutcome::Met;
+                self.seen[unit].ever_failed |= matches!(outcome, CheckOutcome::AssertFailed { .. });
             }
             Event::Exited { process, exit, .. } if !stale => self.exited(*process, *exit),
             Event::Spawned { process }
@@ -180,27 +193,15 @@ impl<'a> Checker<'a> {
     fn exited(&mut self, process: ProcessId, exit: ExitStatus) {
         let Some((unit, role)) = self.owner(process) else { return };
         self.about = Some(unit);
-        if role == ProcessRole::ExecStart {
+        let given_up = process.0 <= self.seen[unit].given_up;
+        if role == ProcessRole::ExecStart && !given_up {
             self.seen[unit].main_exit = Some(exit);
         }
     }
 
     /// The boot has a start job for what it starts and what that pulls in.
     fn boot(&mut self) {
-        let mut closure = self.plan.boot();
-        loop {
-            let mut grown = closure;
-            for (index, unit) in self.plan.units.iter().enumerate() {
-                if closure & (1 << index) != 0 {
-                    let lists = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds];
-                    grown |= lists.iter().fold(0, |mask, list| mask | self.plan.mask(list));
-                }
-            }
-            if grown == closure {
-                break;
-            }
-            closure = grown;
-        }
+        let closure = pulled(self.plan, self.plan.boot());
         for (index, seen) in self.seen.iter_mut().enumerate() {
             seen.pending = closure & (1 << index) != 0;
         }
@@ -265,6 +266,9 @@ impl<'a> Checker<'a> {
     fn spawn(&mut self, request: &SpawnRequest, world: &World) {
         let unit = self.plan.index(&request.unit.name);
         self.processes.push((request.process, unit, request.role));
+        if request.role == ProcessRole::ExecStart {
+            self.seen[unit].main_exit = None;
+        }
         if matches!(request.role, ProcessRole::ExecStop | ProcessRole::ExecStopPost) {
             return;
         }
@@ -278,7 +282,7 @@ impl<'a> Checker<'a> {
         for other in 0..self.seen.len() {
             let theirs = self.plan.mask(&self.plan.units[other].conflicts);
             let conflict = (conflicts >> other | theirs >> unit) & 1 == 1;
-            if conflict && world.mains(other) > 0 && self.seen[other].is_up() {
+            if conflict && world.mains(other, 0) > 0 && self.seen[other].is_up() {
                 self.broken(Rule::ConflictHolds, |_| request.unit.name.to_string());
             }
         }
@@ -329,18 +333,28 @@ impl<'a> Checker<'a> {
                 self.seen[unit].forwarded = true;
             }
             Fact::Stopping { cause, budget, code } => {
-                self.stop.begin(self.now, cause, *budget, *code);
+                let main = match cause {
+                    StopCause::Failed(name) => self.seen[self.plan.index(name)].main_exit,
+                    StopCause::Signal(_) | StopCause::Client => None,
+                    StopCause::Succeeded(_) | StopCause::NothingLeft => None,
+                };
+                self.stop.begin(self.now, cause, *budget, *code, main);
                 self.seen.iter_mut().for_each(|seen| seen.pending = false);
             }
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
+            Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
-            | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }
+    }
+
+    /// What lives of a unit by now is nobody's any more.
+    fn give_up(&mut self, unit: usize) {
+        self.seen[unit].given_up = self.processes.last().map_or(0, |(process, _, _)| process.0);
     }
 
     fn change(&mut self, unit: usize, from: SubState, to: SubState) {
@@ -361,11 +375,20 @@ impl<'a> Checker<'a> {
         }
         let ends = to.active_state() == ActiveState::Deactivating
             && was.active_state() != ActiveState::Deactivating;
-        if ends {
+        // What is not up yet is nobody's ground to stand on.
+        if ends && to != SubState::FinalSigkill && was.active_state() != ActiveState::Activating {
             self.stop_begins(unit);
+        }
+        let spares = matches!(self.plan.units[unit].service.kill_mode, KillMode::None);
+        if spares && matches!(to, SubState::Dead | SubState::Failed | SubState::AutoRestart) {
+            self.give_up(unit);
         }
         let now = self.now;
         let seen = &mut self.seen[unit];
+        if seen.refork {
+            seen.refork = false; // the try belonged to the state that is left
+            seen.not_before = 0;
+        }
         seen.state = to;
         seen.visited |= 1 << to as u32;
         match (seen.is_up(), seen.up_since) {
@@ -394,7 +417,11 @@ impl<'a> Checker<'a> {
             }
             let needs = self.plan.mask(&self.plan.units[unit].requires);
             let failed = self.seen[other].boot_result.is_some_and(|result| !result.is_success());
-            if needs & (1 << other) != 0 && failed && !self.seen[unit].touched {
+            if needs & (1 << other) != 0
+                && failed
+                && !self.seen[unit].touched
+                && self.handlers & (1 << unit) == 0
+            {
                 let job = self.seen[other].boot_result;
                 if self.seen[other].is_down() && job != Some(JobResult::Canceled) {
                     self.broken(Rule::RequiresHolds, |it| {
@@ -432,11 +459,11 @@ impl<'a> Checker<'a> {
         for unit in 0..self.seen.len() {
             self.unit_settled(unit, world, deadline);
         }
-        self.stop_settled(world);
+        self.stop_settled(world, deadline);
     }
 
     fn unit_settled(&mut self, unit: usize, world: &World, deadline: Option<u64>) {
-        if world.mains(unit) > 1 {
+        if world.mains(unit, self.seen[unit].given_up) > 1 {
             self.broken(Rule::OneMain, |it| it.name(unit).to_string());
         }
         let seen = &self.seen[unit];
@@ -490,6 +517,36 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// Units and all that their start pulls in.
+fn pulled(plan: &Plan, mut closure: u16) -> u16 {
+    loop {
+        let mut grown = closure;
+        for (index, unit) in plan.units.iter().enumerate() {
+            if closure & (1 << index) != 0 {
+                let lists = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds];
+                grown |= lists.iter().fold(0, |mask, list| mask | plan.mask(list));
+            }
+        }
+        if grown == closure {
+            return closure;
+        }
+        closure = grown;
+    }
+}
+
+/// Handlers and what they pull in.
+fn handlers(plan: &Plan) -> u16 {
+    let lists = |unit: &Arc<Unit>| plan.mask(&unit.on_failure) | plan.mask(&unit.on_success);
+    pulled(plan, plan.units.iter().fold(0, |mask, unit| mask | lists(unit)))
+}
+
+/// What goes up and down with another unit.
+fn driven(plan: &Plan) -> u16 {
+    let follows = |unit: &Unit| !unit.binds_to.is_empty() || !unit.requires.is_empty();
+    let units = plan.units.iter().enumerate();
+    pulled(plan, units.fold(0, |mask, (k, unit)| mask | u16::from(follows(unit)) << k))
+}
+
 /// States in which a fatal signal may be sent: those that end a unit, and a reload's timeout.
 const KILLING: u32 = SIGNAL_WAITS
     | 1 << SubState::Reload as u32
@@ -517,17 +574,18 @@ fn may_follow(from: SubState, to: SubState) -> bool {
         Condition => rest || from == Condition,
         StartPre => rest || before,
         Start => rest || before || from == Start,
-        StartPost => matches!(from, Start | StartPost),
+        StartPost => rest || before || matches!(from, Start | StartPost),
         Running => matches!(from, Start | StartPost | Reload),
         Exited => rest || before || up && from != Exited,
         Reload => matches!(from, Running | Exited | Reload),
         Stop => up || from == Stop,
-        StopSigterm | StopWatchdog => before || up || from == Stop,
+        StopSigterm => before || up || from == Stop,
+        StopWatchdog => before || up || matches!(from, Stop | StopSigterm),
         StopSigkill => before || up || matches!(from, Stop | StopSigterm | StopWatchdog),
         StopPost => !rest && !matches!(from, FinalSigterm | FinalSigkill),
         FinalSigterm => !rest && !matches!(from, FinalSigterm | FinalSigkill),
         FinalSigkill => !rest && from != FinalSigkill,
-        AutoRestart => !rest,
+        AutoRestart => from != AutoRestart, // from a rest where another unit upholds it
         Dead => from != Dead,
         Failed => from != Failed,
     }

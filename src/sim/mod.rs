@@ -19,6 +19,8 @@
 //! `schedules`, which spreads the seeds.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
+// Bugs distort a few of many cases, and a nested `if` says which comes first.
+#![allow(clippy::wildcard_enum_match_arm, clippy::collapsible_if)]
 
 mod choices;
 mod invariants;

@@ -20,6 +20,7 @@ macro_rules! rules {
 }
 
 rules! {
+    Panics: "the manager neither panics nor settles for ever",
     OneMain: "a unit has at most one main process",
     StateChain: "a change of state begins where the one before it ended",
     StateTable: "a unit goes from one state to another only along the allowed pairs",

@@ -3,6 +3,10 @@
 //! First a storm, in which clients, signals and confused shells come at any instant; then calm,
 //! in which a stop signal ends it. **Invariant:** what a run does depends on its choices alone.
 
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, UnwindSafe};
+use std::sync::Once;
+
 use super::choices::{Choices, Label, Script};
 use super::invariants::Checker;
 use super::planted::{Bug, Planted};
@@ -202,7 +206,12 @@ impl Run<'_> {
         self.checker.event(self.world.now, &event, stale);
         let timer = event == Event::Timer;
         if let Some(event) = self.planted.event(event) {
-            self.manager.handle(self.world.timestamp(), event);
+            let now = self.world.timestamp();
+            let manager = AssertUnwindSafe(&mut self.manager);
+            if let Err(panic) = quietly(|| { manager }.handle(now, event)) {
+                self.checker.broken(Rule::Panics, |_| panic);
+                return;
+            }
         }
         let mut performed = std::mem::take(&mut self.performed);
         while let Some(action) = self.manager.poll_action() {
@@ -243,6 +252,31 @@ impl Run<'_> {
             trace.push(line(now));
         }
     }
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does it; what a panic says is the error, and is not printed.
+fn quietly(act: impl FnOnce() + UnwindSafe) -> Result<(), String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let done = panic::catch_unwind(act);
+    QUIET.set(false);
+    done.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| text.to_string()));
+        text.unwrap_or_default()
+    })
 }
 
 fn mix(hash: u64, value: u64) -> u64 {

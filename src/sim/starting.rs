@@ -19,7 +19,8 @@ impl Checker<'_> {
         if self.now + SLACK < self.seen[unit].not_before {
             let early = self.seen[unit].not_before - self.now;
             let rule = if self.seen[unit].refork { Rule::RetryDelay } else { Rule::DelayKept };
-            if !self.seen[unit].touched || self.seen[unit].refork {
+            let asked = self.seen[unit].touched || self.driven & (1 << unit) != 0;
+            if !asked || self.seen[unit].refork {
                 self.broken(rule, |_| format!("{} by {early} ns", request.unit.name));
             }
         }
@@ -93,7 +94,7 @@ impl Checker<'_> {
         let seen = &self.seen[unit];
         let up = seen.up_since.map_or(seen.was_up, |since| self.now - since);
         let reset = nanos(service.restart_reset);
-        let unclear = seen.touched && seen.fresh;
+        let unclear = seen.touched || self.driven & (1 << unit) != 0; // a client's start begins a new row, and may come at any time
         let fits = match (seen.fresh, up + SLACK < reset, up >= reset + SLACK) {
             _ if unclear => attempt == 1 || attempt == seen.attempt + 1,
             (true, _, _) | (_, _, true) => attempt == 1,

@@ -21,6 +21,8 @@ const SLACK: u64 = 2 * MS;
 pub(super) struct Stop {
     pub(super) begun: Option<u64>,
     cause: Option<StopCause>,
+    /// How the main process of the unit that failed had ended.
+    main: Option<ExitStatus>,
     /// The status that the stop's begin announced.
     code: Option<u8>,
     /// When rinit must have exited.
@@ -39,6 +41,7 @@ impl Stop {
         Stop {
             begun: None,
             cause: None,
+            main: None,
             code: None,
             deadline: None,
             forced: false,
@@ -56,7 +59,9 @@ impl Stop {
         cause: &StopCause,
         budget: Duration,
         code: Option<u8>,
+        main: Option<ExitStatus>,
     ) {
+        self.main = main;
         self.begun = Some(now);
         self.cause = Some(cause.clone());
         self.code = code;
@@ -113,7 +118,21 @@ impl Checker<'_> {
 
     /// Handlers of a failure may still run; nothing else starts.
     pub(super) fn spawn_in_stop(&mut self, unit: usize, role: ProcessRole) {
-        if self.stop.begun.is_some() {
+        let Some(begun) = self.stop.begun else { return };
+        let config = &self.plan.config;
+        let grace = match &self.stop.cause {
+            Some(StopCause::Failed(name) | StopCause::Succeeded(name)) => {
+                let cause = &self.plan.units[self.plan.index(name)];
+                let handled = !cause.on_failure.is_empty() || !cause.on_success.is_empty();
+                handled.then_some(config.shutdown_timeout / 2)
+            }
+            Some(StopCause::Signal(_) | StopCause::Client | StopCause::NothingLeft) | None => {
+                Some(config.drain).filter(|drain| !drain.is_zero())
+            }
+        };
+        let graceful =
+            grace.is_some_and(|grace| self.now <= begun.saturating_add(nanos(grace)) + SLACK);
+        if !graceful || self.stop.forced || self.stop.hurried > 0 {
             let name = self.name(unit);
             self.broken(Rule::NoStartInStop, |_| format!("{} of {name}", role.directive()));
         }
@@ -134,8 +153,13 @@ impl Checker<'_> {
             }
             let declared = &self.plan.units[other];
             let lists = [&declared.requires, &declared.binds_to, &declared.part_of];
-            let follows = lists.iter().any(|list| self.plan.mask(list) & (1 << unit) != 0);
-            if self.stop.begun.is_some() || explicit && follows {
+            let follows = lists.iter().any(|list| self.plan.mask(list) & (1 << unit) != 0)
+                && self.handlers & (1 << other) == 0;
+            // Before its own stops begin, a client's may still be under way.
+            let others = self.asked.iter().any(|asked| !asked.answered);
+            let drained = nanos(self.plan.config.drain);
+            let begun = self.stop.begun.is_some_and(|at| self.now >= at.saturating_add(drained));
+            if begun && !others || explicit && follows {
                 let state = self.seen[other].state;
                 let (name, still) = (self.name(unit), self.name(other));
                 self.broken(Rule::StopOrder, |_| format!("{name}, but {still} is {state}"));
@@ -143,7 +167,10 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn stop_settled(&mut self, world: &World) {
+    pub(super) fn stop_settled(&mut self, world: &World, wakes: Option<u64>) {
+        if wakes.is_some_and(|at| at <= world.now) {
+            return; // a timer is still to come for this very moment
+        }
         if self.stop.exited.is_some() {
             return;
         }
@@ -152,7 +179,7 @@ impl Checker<'_> {
                 self.broken(Rule::Budget, |_| format!("{} ns late", world.now - deadline));
             }
             let last = deadline.saturating_sub(500 * MS).saturating_add(SLACK);
-            if world.now > last && world.processes.iter().any(|one| !one.killed) {
+            if world.now > last && spared(world) {
                 self.broken(Rule::BudgetKill, |_| alive(world, "was not sent SIGKILL"));
             }
         }
@@ -161,7 +188,7 @@ impl Checker<'_> {
         if effective.saturating_sub(1).min(2) > told && self.stop.begun.is_some() {
             self.broken(Rule::HurryTold, |_| format!("{effective} signals, {told} told"));
         }
-        if told == 2 && world.processes.iter().any(|one| !one.killed) {
+        if told == 2 && spared(world) {
             self.broken(Rule::HurryTold, |_| alive(world, "lives after the third signal"));
         }
         let patience = nanos(self.plan.config.shutdown_timeout).saturating_add(SLACK);
@@ -200,7 +227,7 @@ impl Checker<'_> {
 
     pub(super) fn exit(&mut self, code: u8, world: &World) {
         self.stop.exited = Some(code);
-        if world.processes.iter().any(|one| !one.killed && one.is_alive(world.now)) {
+        if spared(world) {
             self.broken(Rule::ExitClean, |_| alive(world, "lives"));
         }
         if let Some(asked) = self.asked.iter().find(|asked| !asked.answered) {
@@ -237,7 +264,7 @@ impl Checker<'_> {
             Some(StopCause::Failed(name)) if config.command.is_none() => {
                 let unit = self.plan.index(name);
                 let declared = self.plan.units[unit].failure_action_exit_status;
-                let main = self.seen[unit].main_exit.map(status);
+                let main = self.stop.main.map(status);
                 match (declared, main) {
                     (Some(declared), _) => (Some(declared), "FailureActionExitStatus="),
                     (None, Some(0) | None) => (None, "no failed main process"),
@@ -264,6 +291,11 @@ impl Checker<'_> {
             self.broken(Rule::Stuck, |_| format!("the stop does not end: {states:?}"));
         }
     }
+}
+
+/// Whether a process lives that was not sent SIGKILL.
+fn spared(world: &World) -> bool {
+    world.processes.iter().any(|one| !one.killed && one.is_alive(world.now))
 }
 
 fn alive(world: &World, what: &str) -> String {

@@ -51,8 +51,6 @@ pub(super) struct Plan {
     /// The units by index; bit k of a mask is the k-th of these.
     pub(super) units: Vec<Arc<Unit>>,
     pub(super) tempers: Vec<Temper>,
-    /// The index of the COMMAND.
-    pub(super) command: Option<usize>,
 }
 
 impl Plan {
@@ -84,8 +82,8 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     let steps = choices.of(Label::Steps, &[0, 0, 0, 1, 1, 2, 3]).min(count);
     let mut units: Vec<Unit> = Vec::with_capacity(MAX_UNITS);
     let mut tempers = Vec::with_capacity(MAX_UNITS);
-    for index in 0..count {
-        let name = UnitName::parse(NAMES[index]).unwrap();
+    for (index, name) in NAMES.into_iter().enumerate().take(count) {
+        let name = UnitName::parse(name).unwrap();
         let mut unit = Unit::new(name);
         unit.step = index < steps;
         tempers.push(dress(choices, &mut unit));
@@ -101,7 +99,7 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     let units: Vec<Arc<Unit>> = units.into_iter().map(Arc::new).collect();
     let by_name = units.iter().map(|unit| (unit.name.clone(), Arc::clone(unit)));
     let set = UnitSet { units: by_name.collect::<BTreeMap<_, _>>() };
-    Plan { set, config, units, tempers, command: with_command.then_some(count) }
+    Plan { set, config, units, tempers }
 }
 
 fn draw_config(choices: &mut Choices, command: Option<UnitName>) -> ManagerConfig {
@@ -282,6 +280,9 @@ fn limits(choices: &mut Choices, unit: &mut Unit) {
     let ms = |ms: u64| Duration::from_millis(ms);
     unit.start_limit_interval =
         ms(choices.of(Label::LimitInterval, &[10_000, 10_000, 0, 1000, 60_000]));
+    if unit.service.restart_sec < ms(100) && unit.start_limit_interval.is_zero() {
+        unit.start_limit_interval = ms(1000); // else the unit itself asks for a busy loop
+    }
     unit.start_limit_burst = choices.of(Label::LimitBurst, &[5, 5, 2, 3, 1]);
     let seconds = choices.of(Label::JobTimeout, &[0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 20]);
     unit.job_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));

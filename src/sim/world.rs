@@ -343,10 +343,11 @@ impl World {
         self.processes.iter().any(|process| process.unit == Some(unit))
     }
 
-    /// How many main processes the unit has.
-    pub(super) fn mains(&self, unit: usize) -> usize {
-        let main = |one: &&Process| one.unit == Some(unit) && one.id.is_some();
-        self.processes.iter().filter(main).filter(|one| one.role == ProcessRole::ExecStart).count()
+    /// How many main processes the unit has that are younger than the process `given_up`.
+    pub(super) fn mains(&self, unit: usize, given_up: u64) -> usize {
+        let of = |one: &&Process| one.unit == Some(unit) && one.role == ProcessRole::ExecStart;
+        let young = |one: &&Process| one.id.is_some_and(|id| id.0 > given_up);
+        self.processes.iter().filter(of).filter(young).count()
     }
 }
 

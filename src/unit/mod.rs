@@ -2,6 +2,8 @@
 //!
 //! Not how they run (`manager`). Everything here is pure but [`load`], which reads the files.
 //! **Invariant:** reading returns a value and a list of [`Problem`]s; it never fails or panics.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ pub mod environment;
 pub mod exit_status;
 pub mod graph;
 pub mod limit;
+#[allow(clippy::disallowed_methods)] // the only file access
 pub mod load;
 pub mod name;
 pub mod passwd;
@@ -206,3 +209,9 @@ impl UnitSet {
         started.map(|unit| unit.name.clone()).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
+mod arbitrary_tests;
+#[cfg(test)]
+mod verify_tests;

@@ -89,7 +89,8 @@ fn watch(plan: &Plan) {
     // SAFETY: the test passed this fd for this use only.
     let mut report = plan.report.map(|fd| unsafe { File::from_raw_fd(fd) });
     // Only the program may hold the test's pipes, or their end would never be seen.
-    (0..3).for_each(|fd| _ = nix::unistd::close(fd));
+    let others = (0..3).filter(|fd| Some(*fd) != plan.report);
+    others.for_each(|fd| _ = nix::unistd::close(fd));
     tell(&mut report, &format!("pid {child}"));
     if let Some(stops) = plan.trace {
         let (before, stops) = trace(child, stops);

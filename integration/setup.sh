@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a bare Debian 12, as root: packages, and a virtualenv for the
+# FastAPI app below target/. Run it again at any time: what is there is not touched.
+#
+# What it cannot install is no error here: a test that misses a tool says so and is skipped, or
+# fails where RINIT_TEST_REQUIRE=all is set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  docker.io        # dockerd, containerd, runc and a client: the Docker tests
+  debootstrap      # the base image of the Docker tests
+  busybox-static   # a shell and tools for small images
+  tini dumb-init   # peers: the same scenario against them
+  python3 python3-venv
+  util-linux       # unshare: tests as PID 1 of a namespace
+  procps
+)
+venv=target/fastapi-venv
+requirements=integration/apps/fastapi/requirements.txt
+
+say() { printf 'setup: %s\n' "$*"; }
+
+missing_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+      printf '%s\n' "$package"
+  done
+}
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  if [ "${#missing[@]}" -eq 0 ]; then
+    say "packages: all ${#packages[@]} are there"
+    return
+  fi
+  say "packages: installing ${missing[*]}"
+  apt-get update -qq
+  # No daemon may start by itself: the tests start one of their own.
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The stamp names what the virtualenv was made from, so a changed pin or interpreter makes it anew.
+stamp() {
+  python3 --version
+  sha256sum "$requirements"
+}
+
+install_python_packages() {
+  if [ -x "$venv/bin/uvicorn" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]; then
+    say "virtualenv: $venv is up to date"
+    return
+  fi
+  say "virtualenv: making $venv"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+  stamp >"$venv/stamp"
+}
+
+if ! command -v apt-get >/dev/null; then
+  say "no apt-get here: install these yourself: ${packages[*]}"
+elif [ "$(id -u)" -ne 0 ]; then
+  mapfile -t missing < <(missing_packages)
+  [ "${#missing[@]}" -eq 0 ] || say "not root, so not installed: ${missing[*]}"
+else
+  install_packages
+fi
+install_python_packages
+say "done"
