@@ -7,6 +7,7 @@
 //! ```
 
 pub mod cli;
+pub mod control;
 pub mod init;
 pub mod manager;
 #[cfg(test)]
