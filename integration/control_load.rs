@@ -26,11 +26,11 @@ fn connect(rinit: &Running) -> Varlink {
     Varlink::connect(&rinit.path("control")).unwrap()
 }
 
-/// Private memory of rinit in KiB.
+/// Private dirty memory of rinit in KiB.
 fn private_kib(rinit: &Running) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", rinit.pid)).unwrap();
     let number = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    text.lines().filter(|line| line.starts_with("Private_")).filter_map(number).sum()
+    text.lines().filter(|line| line.starts_with("Private_Dirty")).filter_map(number).sum()
 }
 
 #[track_caller]

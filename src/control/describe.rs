@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::manager::event::{InvocationId, ProcessId};
+use crate::manager::state::ActiveState;
 use crate::manager::status::UnitStatus;
 use crate::manager::time::Timestamp;
 use crate::unit::process::ExitStatus;
@@ -82,6 +83,8 @@ fn of_the_run(status: &UnitStatus, shell: &Shell<'_>) -> Value {
         InvocationId(0) => String::new(),
         id => id.to_string(),
     };
+    let is_down =
+        matches!(status.state.active_state(), ActiveState::Inactive | ActiveState::Failed);
     let next = status.restart_at.map_or(Duration::ZERO, |at| at.since(shell.now));
     let since = status.since.map_or(Duration::ZERO, Timestamp::since_start);
     json!({
@@ -96,6 +99,9 @@ fn of_the_run(status: &UnitStatus, shell: &Shell<'_>) -> Value {
         "ExecMainStatus": exit_status,
         "ExecMainStartTimestamp": wall(status.main_since),
         "ActiveEnterTimestamp": wall(status.ready_at),
+        // Not recorded: it is in the exit event.
+        "ExecMainExitTimestamp": "",
+        "InactiveEnterTimestamp": if is_down { wall(status.since) } else { String::new() },
         "StateChangeTimestamp": wall(status.since),
         "StateChangeTimestampMonotonic": usec(since),
         "InvocationID": invocation,

@@ -219,18 +219,17 @@ impl Server {
         self.clients.is_empty()
     }
 
-    /// Takes a client in, if need be in the place of one that has no use for it.
-    ///
-    /// # Errors
-    /// There is no place: it was told so.
-    pub fn admit(&mut self, stream: UnixStream, who: String, now: Timestamp) -> Result<(), ()> {
+    /// Takes a client in, if need be in the place of one that has no use for it; false if there
+    /// is no place, of which it was told.
+    #[must_use]
+    pub fn admit(&mut self, stream: UnixStream, who: String, now: Timestamp) -> bool {
         if stream.set_nonblocking(true).is_err() {
-            return Err(());
+            return false;
         }
         if self.clients.len() >= CLIENTS_MAX && !self.make_room(now) {
             let reason = format!("{CLIENTS_MAX} clients are connected; try again");
             turn_away(&stream, &Error::Refused { unit: None, reason });
-            return Err(());
+            return false;
         }
         self.last_connection += 1;
         let connection = Connection(self.last_connection);
@@ -240,7 +239,7 @@ impl Server {
         if self.registry.register(&mut source, token, interest).is_err() {
             let reason = "no room to watch another client; try again".to_owned();
             turn_away(&stream, &Error::Refused { unit: None, reason });
-            return Err(());
+            return false;
         }
         let client = Client {
             stream,
@@ -257,7 +256,7 @@ impl Server {
         };
         self.clients.insert(connection, client);
         self.turn.push_back(connection); // most have asked before they are accepted
-        Ok(())
+        true
     }
 
     /// Closes the client that needs its place least; false if all need theirs.

@@ -43,6 +43,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Refusals are logged one by one so rarely; those in between are counted.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
 
+/// After so many events who listens gets them within the turn.
+const BURST: u64 = 128;
+
 /// What of a unit's file `Cat` gives.
 const CAT_MAX: u64 = 1 << 20;
 
@@ -75,6 +78,8 @@ pub(super) struct Control {
     refusals: u64,
     /// The job of a caller that does not wait for it.
     not_waiting: Option<(ClientId, Caller)>,
+    /// Up to here events were handed on.
+    handed_on: u64,
     /// When the units were last read.
     pub(super) loaded_at: SystemTime,
 }
@@ -93,6 +98,7 @@ impl Control {
             refused: None,
             refusals: 0,
             not_waiting: None,
+            handed_on: 0,
             loaded_at: SystemTime::now(),
         }
     }
@@ -207,12 +213,22 @@ impl Shell {
         }
     }
 
-    /// Hands on what happened; often enough that a burst of events outruns nobody who reads.
-    pub(super) fn serve_listeners(&mut self) {
+    /// Hands on what happened.
+    fn serve_listeners(&mut self) {
         if !self.control.server.is_empty()
             && let Some(recent) = self.report.recent()
         {
             self.control.server.pump(recent);
+            self.control.handed_on = recent.next();
+        }
+    }
+
+    /// Hands on what happened while it is a lot, so that a burst outruns nobody who reads.
+    fn keep_up(&mut self) {
+        let next = self.report.recent().map_or(0, crate::control::events::Ring::next);
+        if next.saturating_sub(self.control.handed_on) > BURST && !self.control.server.is_empty() {
+            self.serve_listeners();
+            self.control.server.flush(now());
         }
     }
 
@@ -268,7 +284,7 @@ impl Shell {
             let reason = format!("uid {} may not control this rinit", who.uid);
             turn_away(&stream, &Error::PermissionDenied { reason });
             self.note_refusal(&format!("a client ({described}) was turned away: not its business"));
-        } else if self.control.server.admit(stream, described.clone(), now()).is_err() {
+        } else if !self.control.server.admit(stream, described.clone(), now()) {
             self.note_refusal(&format!("a client ({described}) was turned away: no place is left"));
         }
     }
@@ -373,9 +389,10 @@ impl Shell {
         Ok(Event::Request { client, request: Request::Job { kind, unit } })
     }
 
-    /// After a request was handled: who does not wait for its job is told that it has begun,
-    /// unless it was refused or done at once.
-    pub(super) fn release_who_does_not_wait(&mut self) {
+    /// After an event was handled: who does not wait for the job that it asked for is told that
+    /// it has begun, unless it was refused or done at once.
+    pub(super) fn after_event(&mut self) {
+        self.keep_up();
         if let Some((client, caller)) = self.control.not_waiting.take()
             && self.control.server.is_waiting(client)
         {

@@ -141,7 +141,7 @@ impl Shell {
             }
         }
         self.members.flush(&self.table);
-        self.release_who_does_not_wait();
+        self.after_event();
         if let Some(pid) = self.to_reap.take() {
             reap::reap(pid);
             let unit = self.table.remove(pid).map(|process| process.unit);
