@@ -43,7 +43,7 @@ pub fn on(stems: &[&str]) -> Vec<Dependency> {
 /// A simple service with one command.
 pub fn simple(stem: &str) -> Unit {
     let mut unit = Unit::new(name(stem));
-    unit.service.exec_start = vec![command()];
+    unit.service.exec_start = vec![command()].into();
     unit
 }
 

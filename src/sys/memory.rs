@@ -1,0 +1,26 @@
+//! What the allocator keeps of memory that nobody uses any more.
+//!
+//! Not an allocator. **Invariant:** nothing here changes what a program sees but its size.
+
+/// From this size on (bytes) an allocation is a mapping of its own, gone when it is freed.
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING: libc::c_int = 128 << 10;
+
+/// Big allocations are to go back to the kernel when they are freed, always: by default glibc
+/// stops doing that with the first of them that is freed (mallopt(3), M_MMAP_THRESHOLD).
+pub fn return_big_allocations() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: two numbers; it only stores the limit.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
+    }
+}
+
+/// Gives every free page of the heap back to the kernel (malloc_trim(3)).
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number of bytes to keep and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
