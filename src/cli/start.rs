@@ -60,8 +60,7 @@ pub fn main() -> ExitCode {
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
     let units = compact(&loaded.units);
-    drop(loaded);
-    memory::trim();
+    memory::free_wholly(loaded);
     let code = init::run(inherited, environment, units, config, options.log());
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))

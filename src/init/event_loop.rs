@@ -36,6 +36,9 @@ const FIRST_PIPE: usize = 2;
 /// So many events are handled before the world is looked at again: a flood starves no deadline.
 const BUDGET: usize = 256;
 
+/// More events than this at once are a burst: the memory for them is given back after it.
+const QUIET: usize = 32;
+
 /// So many strays are reaped in one go; they are nobody's event.
 const STRAYS: usize = 4096;
 
@@ -255,11 +258,13 @@ impl Shell {
 
     /// Once a burst is over: what its queues took goes back to the kernel.
     fn give_back(&mut self) {
-        let burst = self.inbox.capacity().max(self.ready.capacity()) > 2 * BUDGET;
+        let burst = self.inbox.capacity().max(self.ready.capacity()) > 2 * QUIET;
         if burst && self.inbox.is_empty() && self.ready.is_empty() {
-            self.inbox.shrink_to(BUDGET);
-            self.ready.shrink_to(BUDGET);
+            self.inbox.shrink_to(QUIET);
+            self.ready.shrink_to(QUIET);
             self.manager.shrink();
+            self.table.shrink();
+            self.members.shrink();
             memory::trim();
         }
     }

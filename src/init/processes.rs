@@ -61,6 +61,13 @@ impl ProcessTable {
         Some(process)
     }
 
+    /// Repacks after a burst: grown in order a tree is half empty, built at once it is full.
+    pub fn shrink(&mut self) {
+        self.by_id = std::mem::take(&mut self.by_id).into_iter().collect();
+        self.by_pid = std::mem::take(&mut self.by_pid).into_iter().collect();
+        self.of_unit = std::mem::take(&mut self.of_unit).into_iter().collect();
+    }
+
     /// The process with this id.
     pub fn get(&self, id: ProcessId) -> Option<&Process> {
         self.by_id.get(&id)

@@ -59,8 +59,10 @@ impl Out {
         self.actions.push_back(Action::Record(fact));
     }
 
-    /// Room that a burst of events needed and the next will hardly need.
+    /// Gives back the room that a burst of events needed and the next will hardly need.
     pub fn shrink(&mut self) {
+        // Grown in order a tree is half empty; built at once it is full.
+        self.processes = std::mem::take(&mut self.processes).into_iter().collect();
         self.actions.shrink_to(KEPT);
         self.changes.shrink_to(KEPT);
     }

@@ -16,6 +16,29 @@ pub fn return_big_allocations() {
     }
 }
 
+/// Frees something big that another thread allocated, and gives back its heap to the last page:
+/// by default glibc keeps 128 KiB and more of each (mallopt(3), M_TOP_PAD, M_TRIM_THRESHOLD).
+pub fn free_wholly<T>(value: T) {
+    keep_free(0);
+    drop(value);
+    keep_free(DEFAULT_KEPT);
+    trim();
+}
+
+/// glibc's own default, in bytes, of what is kept at the end of a heap.
+const DEFAULT_KEPT: libc::c_int = 128 << 10;
+
+fn keep_free(bytes: libc::c_int) {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: numbers only; it stores the limits.
+    unsafe {
+        libc::mallopt(libc::M_TOP_PAD, bytes);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
+}
+
 /// Gives every free page of the heap back to the kernel (malloc_trim(3)).
 pub fn trim() {
     #[cfg(target_env = "gnu")]
