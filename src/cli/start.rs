@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    memory::return_big_allocations();
+    memory::prefer_small();
     let loaded = load_apart(&request(&options, &inherited));
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);

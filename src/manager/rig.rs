@@ -57,8 +57,8 @@ pub fn oneshot(stem: &str) -> Unit {
 
 /// Ordered after, and requiring, these.
 pub fn needs(mut unit: Unit, stems: &[&str]) -> Unit {
-    unit.after = on(stems);
-    unit.requires = on(stems);
+    unit.after = on(stems).into();
+    unit.requires = on(stems).into();
     unit
 }
 

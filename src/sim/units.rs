@@ -356,7 +356,7 @@ fn link(choices: &mut Choices, units: &mut [Unit], steps: usize, with_command: b
 }
 
 fn unrelated(unit: &Unit) -> bool {
-    let lists = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds, &unit.part_of];
+    let lists = [&*unit.requires, &*unit.wants, &unit.binds_to, &unit.upholds, &unit.part_of];
     lists.iter().all(|list| list.is_empty()) && unit.requisite.is_empty()
 }
 

@@ -6,13 +6,16 @@
 #[cfg(target_env = "gnu")]
 const OWN_MAPPING: libc::c_int = 128 << 10;
 
-/// Big allocations are to go back to the kernel when they are freed, always: by default glibc
-/// stops doing that with the first of them that is freed (mallopt(3), M_MMAP_THRESHOLD).
-pub fn return_big_allocations() {
+/// Makes the allocator prefer a small process; to be called first. Big allocations go back to
+/// the kernel when they are freed, always: by default glibc stops doing that with the first of
+/// them that is freed (mallopt(3), M_MMAP_THRESHOLD). Small ones are joined with their
+/// neighbours at once, or they would pin what is free around them (M_MXFAST).
+pub fn prefer_small() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: two numbers; it only stores the limit.
+    // SAFETY: numbers only; it stores the limits.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
+        libc::mallopt(libc::M_MXFAST, 0);
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::command::ExecCommand;
 use super::service::{ExecContext, Service, ServiceSettings};
-use super::shared::Pool;
+use super::shared::{Pool, Shared};
 use super::{Dependency, SourceFile, Unit, UnitName, UnitSet, UnitSettings};
 
 /// A copy that is as small as it can be.
@@ -19,6 +19,7 @@ pub fn compact(set: &UnitSet) -> UnitSet {
     let mut copier = Copier {
         names: set.units.keys().map(|name| (name, name.copied())).collect(),
         settings: Pool::default(),
+        lists: Pool::default(),
         commands: Pool::default(),
         services: Pool::default(),
         contexts: Pool::default(),
@@ -33,6 +34,7 @@ pub fn compact(set: &UnitSet) -> UnitSet {
 struct Copier<'a> {
     names: BTreeMap<&'a UnitName, UnitName>,
     settings: Pool<UnitSettings>,
+    lists: Pool<Vec<Dependency>>,
     commands: Pool<Vec<ExecCommand>>,
     services: Pool<ServiceSettings>,
     contexts: Pool<ExecContext>,
@@ -47,9 +49,9 @@ impl Copier<'_> {
             started_by: unit.started_by,
             step: unit.step,
             description: unit.description.clone(),
-            requires: self.dependencies(&unit.requires),
-            wants: self.dependencies(&unit.wants),
-            after: self.dependencies(&unit.after),
+            requires: self.list(&unit.requires),
+            wants: self.list(&unit.wants),
+            after: self.list(&unit.after),
             settings: self.settings.copy(&settings),
             service: Service {
                 exec_start: self.commands.copy(&unit.service.exec_start),
@@ -71,6 +73,12 @@ impl Copier<'_> {
             on_success: self.dependencies(&unit.on_success),
             ..unit.clone()
         }
+    }
+
+    /// Mostly there is none, or the last step.
+    fn list(&mut self, list: &[Dependency]) -> Shared<Vec<Dependency>> {
+        let list = self.dependencies(list);
+        self.lists.copy(&list)
     }
 
     fn dependencies(&self, list: &[Dependency]) -> Vec<Dependency> {

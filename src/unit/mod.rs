@@ -107,11 +107,11 @@ pub struct Unit {
     /// `Description=`; empty: the name stands for it.
     pub description: String,
     /// `Requires=`, and the steps that this unit waits for.
-    pub requires: Vec<Dependency>,
+    pub requires: Shared<Vec<Dependency>>,
     /// `Wants=`.
-    pub wants: Vec<Dependency>,
+    pub wants: Shared<Vec<Dependency>>,
     /// `After=`, the other units' `Before=`, and the implicit order after steps: complete.
-    pub after: Vec<Dependency>,
+    pub after: Shared<Vec<Dependency>>,
 
     /// What few units say.
     pub settings: Shared<UnitSettings>,
@@ -188,9 +188,9 @@ impl Unit {
             started_by: StartedBy::Boot,
             step: false,
             description: String::new(),
-            requires: Vec::new(),
-            wants: Vec::new(),
-            after: Vec::new(),
+            requires: Shared::default(),
+            wants: Shared::default(),
+            after: Shared::default(),
             settings: Shared::default(),
             service: Service::default(),
         }

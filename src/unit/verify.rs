@@ -183,11 +183,11 @@ fn contradictions(
     for draft in drafts {
         let unit = &draft.unit;
         let needs = [
-            ("Requires", &unit.requires),
+            ("Requires", &*unit.requires),
             ("BindsTo", &unit.binds_to),
             ("Requisite", &unit.requisite),
             ("Upholds", &unit.upholds),
-            ("Wants", &unit.wants),
+            ("Wants", &*unit.wants),
         ];
         for conflict in &unit.conflicts {
             let other = index.get(&conflict.name).and_then(|at| drafts.get(*at));
