@@ -491,6 +491,7 @@ impl<'a> Checker<'a> {
     /// Nothing can happen any more, and the manager waits for nothing.
     pub(super) fn quiet(&mut self, world: &World) {
         let mut waiting = false;
+        let stalled = self.seen.iter().any(|seen| waits(seen.state));
         for unit in 0..self.seen.len() {
             let state = self.seen[unit].state;
             waiting |= waits(state);
@@ -499,7 +500,8 @@ impl<'a> Checker<'a> {
             }
             let binds = self.plan.mask(&self.plan.units[unit].binds_to) & self.after[unit];
             for other in (0..self.seen.len()).filter(|other| binds & (1 << other) != 0) {
-                if self.seen[unit].is_up() && self.seen[other].is_down() {
+                // Its stop may wait in order for another's that has no timeout.
+                if !stalled && self.seen[unit].is_up() && self.seen[other].is_down() {
                     self.broken(Rule::BindsToHolds, |it| {
                         format!("{} without {}", it.name(unit), it.name(other))
                     });

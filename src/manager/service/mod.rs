@@ -102,8 +102,10 @@ pub(super) struct Service {
     /// The main command was started with success: ExecStop= has something to stop.
     started: bool,
     waiting: Waiting,
-    /// The answer to a check is outstanding.
+    /// The state waits for the answer to a check…
     checking: bool,
+    /// …and so many are outstanding, those that nobody waits for any more included.
+    unanswered: u32,
     /// The leftovers of ExecCondition= or ExecStartPre= are being killed; then this goes on.
     clearing: Option<ProcessRole>,
     /// Whether this end may be followed by an automatic restart.
@@ -144,6 +146,7 @@ impl Service {
             started: false,
             waiting: Waiting::ForProcesses,
             checking: false,
+            unanswered: 0,
             clearing: None,
             may_restart: false,
             restarting: false,

@@ -45,6 +45,7 @@ impl Service {
             self.conditions_met(out);
         } else {
             self.checking = true;
+            self.unanswered += 1;
             out.act(Action::Check { unit: self.unit.clone() });
         }
     }
@@ -66,8 +67,9 @@ impl Service {
 
     /// The conditions were looked at.
     pub fn on_checked(&mut self, out: &mut Out, outcome: CheckOutcome) {
-        if !self.checking {
-            return;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.checking || self.unanswered > 0 {
+            return; // of an earlier start
         }
         self.checking = false;
         match outcome {
