@@ -12,12 +12,13 @@ use super::diagnostics::{self, Style};
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, LogConfig, report};
 use crate::manager::event::ManagerConfig;
-use crate::sys::{early, seed};
+use crate::sys::{early, memory, seed};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
+use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
-use crate::unit::load::{LoadRequest, host_facts, load};
+use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
 
@@ -26,6 +27,9 @@ const CONFIGURATION: u8 = 78;
 
 /// The total time of a stop: below the 10 s after which Docker kills.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// As much stack as the main thread has by default; only what is used takes memory.
+const LOAD_STACK: usize = 8 << 20;
 
 /// All of rinit.
 pub fn main() -> ExitCode {
@@ -42,7 +46,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let loaded = load(&request(&options, inherited.directory.as_deref()));
+    memory::prefer_small();
+    let loaded = load_apart(&request(&options, inherited.directory.as_deref()));
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -59,9 +64,27 @@ pub fn main() -> ExitCode {
     let start = inherited.directory.clone();
     let reload = Box::new(move || load(&request(&options, start.as_deref())));
     let reload = init::Reload(reload);
-    let code = init::run(inherited, environment, loaded.units, config, log, reload);
+    let units = compact(&loaded.units);
+    memory::free_wholly(loaded);
+    let code = init::run(inherited, environment, units, config, log, reload);
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))
+}
+
+/// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
+/// its own, which is empty when the units have been copied out of it and then goes back to the
+/// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
+fn load_apart(request: &LoadRequest) -> Loaded {
+    if !request.directories.iter().any(|directory| directory.exists()) {
+        return load(request); // a bare COMMAND: its start is what people time
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
+        match builder.spawn_scoped(scope, || load(request)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => load(request), // no room for a thread: the memory is not worth a failure
+        }
+    })
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {

@@ -25,7 +25,7 @@ use crate::manager::time::Timestamp;
 use crate::sys::exec::ExecState;
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
-use crate::sys::{Pid, clock, terminal};
+use crate::sys::{Pid, clock, memory, terminal};
 use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
 
@@ -36,6 +36,9 @@ const FIRST_PIPE: usize = 2;
 
 /// So many events are handled before the world is looked at again: a flood starves no deadline.
 const BUDGET: usize = 256;
+
+/// More events than this at once are a burst: the memory for them is given back after it.
+const QUIET: usize = 32;
 
 /// So many strays are reaped in one go; they are nobody's event.
 const STRAYS: usize = 4096;
@@ -189,10 +192,10 @@ impl Shell {
             return true;
         };
         let plan = self.spawner.plan(&starting.request, None);
-        process.exec_error = Some(match plan {
+        process.exec_error = Some(Box::new(match plan {
             Ok(plan) => plan.describe(report),
             Err(error) => error, // what it needed went away meanwhile
-        });
+        }));
         false
     }
 
@@ -232,7 +235,7 @@ impl Shell {
         self.to_reap = Some(pid);
         let exec_error = self.table.get_mut(id).and_then(|process| {
             process.exited = true;
-            process.exec_error.take()
+            process.exec_error.take().map(|error| *error)
         });
         Event::Exited { process: id, exit, exec_error }
     }
@@ -261,6 +264,19 @@ impl Shell {
         }
     }
 
+    /// Once a burst is over: what its queues took goes back to the kernel.
+    fn give_back(&mut self) {
+        let burst = self.inbox.capacity().max(self.ready.capacity()) > 2 * QUIET;
+        if burst && self.inbox.is_empty() && self.ready.is_empty() {
+            self.inbox.shrink_to(QUIET);
+            self.ready.shrink_to(QUIET);
+            self.manager.shrink();
+            self.table.shrink();
+            self.members.shrink();
+            memory::trim();
+        }
+    }
+
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
         if let Some(warning) = self.members.warning() {
@@ -268,6 +284,9 @@ impl Shell {
         }
         self.unstick();
         let timeout = self.timeout();
+        if timeout != Some(Duration::ZERO) {
+            self.give_back();
+        }
         self.timer_given = false;
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted

@@ -88,6 +88,11 @@ impl Members {
         self.groups.insert(pid, (unit, invocation));
     }
 
+    /// Repacks after a burst, as [`ProcessTable::shrink`] does.
+    pub fn shrink(&mut self) {
+        self.groups = std::mem::take(&mut self.groups).into_iter().collect();
+    }
+
     /// A child is dead and reaped.
     pub fn reaped(&mut self, pid: Pid, unit: Option<UnitName>) {
         let recorded = self.forget(pid).map(|member| member.unit);

@@ -14,6 +14,7 @@ use super::report::Level;
 use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
+use crate::unit::compact::compact;
 use crate::unit::process::Signal;
 
 /// What became of an action.
@@ -67,7 +68,7 @@ impl Shell {
         }
         let count = loaded.units.units.len();
         self.report.message(Level::Info, format!("reload: {count} units read again"));
-        Event::Loaded { units: Some(loaded.units) }
+        Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {

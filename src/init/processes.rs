@@ -3,7 +3,7 @@
 //! Not their descendants (`members`). **Invariant:** an entry leaves in the call that reaps its
 //! pid, so every pid in here is a child of ours, alive or a zombie, and never a stranger's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manager::event::{ProcessId, SpawnRequest};
 use crate::sys::Pid;
@@ -23,7 +23,7 @@ pub struct Process {
     /// It has not become the program yet, as far as we know.
     pub starting: Option<Starting>,
     /// It never became the program.
-    pub exec_error: Option<ExecError>,
+    pub exec_error: Option<Box<ExecError>>,
 }
 
 /// What is kept of a child until it says whether exec worked.
@@ -40,7 +40,7 @@ pub struct Starting {
 pub struct ProcessTable {
     by_id: BTreeMap<ProcessId, Process>,
     by_pid: BTreeMap<Pid, ProcessId>,
-    by_unit: BTreeMap<UnitName, Vec<ProcessId>>,
+    of_unit: BTreeSet<(UnitName, ProcessId)>,
 }
 
 impl ProcessTable {
@@ -48,7 +48,7 @@ impl ProcessTable {
     pub fn insert(&mut self, id: ProcessId, pid: Pid, starting: Starting) {
         let unit = starting.request.unit.name.clone();
         self.by_pid.insert(pid, id);
-        self.by_unit.entry(unit.clone()).or_default().push(id);
+        self.of_unit.insert((unit.clone(), id));
         let starting = Some(starting);
         self.by_id.insert(id, Process { pid, unit, exited: false, starting, exec_error: None });
     }
@@ -57,13 +57,15 @@ impl ProcessTable {
     pub fn remove(&mut self, pid: Pid) -> Option<Process> {
         let id = self.by_pid.remove(&pid)?;
         let process = self.by_id.remove(&id)?;
-        if let Some(ids) = self.by_unit.get_mut(&process.unit) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_unit.remove(&process.unit);
-            }
-        }
+        self.of_unit.remove(&(process.unit.clone(), id));
         Some(process)
+    }
+
+    /// Repacks after a burst: grown in order a tree is half empty, built at once it is full.
+    pub fn shrink(&mut self) {
+        self.by_id = std::mem::take(&mut self.by_id).into_iter().collect();
+        self.by_pid = std::mem::take(&mut self.by_pid).into_iter().collect();
+        self.of_unit = std::mem::take(&mut self.of_unit).into_iter().collect();
     }
 
     /// The process with this id.
@@ -88,8 +90,8 @@ impl ProcessTable {
 
     /// The children of a unit, zombies included.
     pub fn of_unit(&self, unit: &UnitName) -> impl Iterator<Item = &Process> {
-        let ids = self.by_unit.get(unit).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.by_id.get(id))
+        let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
+        self.of_unit.range(all).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     /// Whether a child of the unit lives.

@@ -43,7 +43,7 @@ pub fn on(stems: &[&str]) -> Vec<Dependency> {
 /// A simple service with one command.
 pub fn simple(stem: &str) -> Unit {
     let mut unit = Unit::new(name(stem));
-    unit.service.exec_start = vec![command()];
+    unit.service.exec_start = vec![command()].into();
     unit
 }
 
@@ -57,8 +57,8 @@ pub fn oneshot(stem: &str) -> Unit {
 
 /// Ordered after, and requiring, these.
 pub fn needs(mut unit: Unit, stems: &[&str]) -> Unit {
-    unit.after = on(stems);
-    unit.requires = on(stems);
+    unit.after = on(stems).into();
+    unit.requires = on(stems).into();
     unit
 }
 

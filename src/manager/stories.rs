@@ -452,7 +452,7 @@ fn a_long_run_starts_the_backoff_anew() {
 #[test]
 fn bound_units_go_and_come_with_it() {
     let mut web = simple("web");
-    web.after = on(&["db"]);
+    web.after = on(&["db"]).into();
     web.binds_to = on(&["db"]);
     let mut db = crashing("db");
     db.start_limit_interval = Duration::ZERO;
