@@ -16,7 +16,7 @@ pub mod sys;
 mod tidy;
 pub mod unit;
 
-/// The whole of `rinit`.
-pub fn rinit_main() -> std::process::ExitCode {
+/// The whole of `rinit`: its exit status.
+pub fn rinit_main() -> u8 {
     cli::start::main()
 }

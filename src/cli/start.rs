@@ -5,10 +5,9 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use super::diagnostics::{self, Style};
+use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, LogConfig, report};
 use crate::manager::event::ManagerConfig;
@@ -32,18 +31,18 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 const LOAD_STACK: usize = 8 << 20;
 
 /// All of rinit.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let inherited = early::at_start_of_main();
     let variable = |name: &str| std::env::var(name).ok();
     let options = match rinit::parse(std::env::args_os().skip(1), variable) {
         Ok(Invocation::Run(options)) => options,
         Ok(Invocation::Print(text)) => {
             let printed = io::stdout().write_all(text.as_bytes());
-            return ExitCode::from(if printed.is_ok() { 0 } else { init::SYSTEM });
+            return if printed.is_ok() { 0 } else { init::SYSTEM };
         }
         Err(message) => {
             say(&format!("rinit: {message}\n"));
-            return ExitCode::from(USAGE);
+            return USAGE;
         }
     };
     memory::prefer_small();
@@ -51,12 +50,12 @@ pub fn main() -> ExitCode {
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
-        return ExitCode::from(CONFIGURATION);
+        return CONFIGURATION;
     }
     if options.check {
         let text = format!("{} units: may be started\n", loaded.units.units.len());
         let printed = io::stdout().write_all(text.as_bytes());
-        return ExitCode::from(if printed.is_ok() { 0 } else { init::SYSTEM });
+        return if printed.is_ok() { 0 } else { init::SYSTEM };
     }
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
@@ -143,12 +142,10 @@ fn show(problems: &[Problem], options: &Options, failed: bool) {
                 (true, true) => "rinit would start nothing",
                 (false, _) => "",
             };
-            let no_color = std::env::var_os("NO_COLOR");
-            let mut style = Style::for_stream(&io::stderr(), no_color.as_deref());
-            style.notes = options.check || level >= report::Level::Info;
+            let notes = options.check || level >= report::Level::Info;
             let quiet = !failed && level < report::Level::Warn;
             if !quiet {
-                say(&diagnostics::render(problems, outcome, style));
+                say(&plain::render(problems, outcome, notes));
             }
         }
         report::Format::Json => {

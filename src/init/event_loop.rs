@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -22,7 +22,7 @@ use super::spawn_plan::Spawner;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
 use crate::manager::time::Timestamp;
-use crate::sys::exec::ExecState;
+use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
 use crate::sys::{Pid, clock, memory, terminal};
@@ -43,6 +43,11 @@ const QUIET: usize = 32;
 /// So many strays are reaped in one go; they are nobody's event.
 const STRAYS: usize = 4096;
 
+/// So many children may be on their way to their program before the first is asked again…
+const NEWBORN: usize = 4;
+/// …and so many are asked for each one more.
+const NEWBORN_LOOKS: usize = 2;
+
 /// The shell around the manager.
 #[derive(Debug)]
 pub struct Shell {
@@ -62,6 +67,8 @@ pub struct Shell {
     signals: SignalFd,
     signals_ready: bool,
     arrived: VecDeque<Signal>,
+    /// Children whose pipe is not in the poll yet.
+    newborn: VecDeque<ProcessId>,
     /// Error pipes with news.
     ready: VecDeque<ProcessId>,
     /// The zombie whose end is being handled.
@@ -100,6 +107,7 @@ impl Shell {
             signals,
             signals_ready: true,
             arrived: VecDeque::new(),
+            newborn: VecDeque::new(),
             ready: VecDeque::new(),
             to_reap: None,
             timer_given: false,
@@ -180,23 +188,70 @@ impl Shell {
     fn take_report(&mut self, id: ProcessId) -> bool {
         let Some(process) = self.table.get_mut(id) else { return false };
         let Some(starting) = &mut process.starting else { return false };
-        let state = starting.pipe.read();
+        let state = starting.look();
         if state == ExecState::Pending {
             return false;
         }
-        // Not just closed: a sibling that is between fork and exec has a copy, and with it the
-        // registration would live on.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&starting.pipe.as_raw_fd()));
+        if process.watched
+            && let Some(fd) = starting.descriptor()
+        {
+            // Not just closed: a sibling on its way to exec has a copy, and with it the
+            // registration would live on.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
         let starting = process.starting.take();
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
             return true;
         };
-        let plan = self.spawner.plan(&starting.request, None);
-        process.exec_error = Some(Box::new(match plan {
-            Ok(plan) => plan.describe(report),
-            Err(error) => error, // what it needed went away meanwhile
-        }));
+        process.exec_error = Some(Box::new(starting.describe(report)));
         false
+    }
+
+    /// A child was born. By the time that a few more are, it has become the program: then its
+    /// pipe never needs to be in the poll, and a boot of thousands has a handful open at a time.
+    pub(super) fn newborn(&mut self, id: ProcessId) {
+        self.newborn.push_back(id);
+        for _ in 0..NEWBORN_LOOKS {
+            if self.newborn.len() <= NEWBORN {
+                return;
+            }
+            if let Some(id) = self.newborn.pop_front() {
+                self.look_at_newborn(id);
+            }
+        }
+    }
+
+    fn look_at_newborn(&mut self, id: ProcessId) {
+        let starting = self.table.get_mut(id).and_then(|process| process.starting.as_mut());
+        let Some(starting) = starting else { return };
+        match starting.look() {
+            ExecState::Pending => self.newborn.push_back(id),
+            ExecState::Execed | ExecState::Failed(_) => {
+                starting.close();
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Whoever has not become the program before the loop waits is waited for.
+    fn watch_newborn(&mut self) {
+        for _ in 0..self.newborn.len() {
+            if let Some(id) = self.newborn.pop_front() {
+                self.look_at_newborn(id);
+            }
+        }
+        for id in std::mem::take(&mut self.newborn) {
+            let Some(process) = self.table.get_mut(id) else { continue };
+            let Some(fd) = process.starting.as_ref().and_then(Starting::descriptor) else {
+                continue;
+            };
+            let registry = self.poll.registry();
+            match registry.register(&mut SourceFd(&fd), pipe_token(id), Interest::READABLE) {
+                Ok(()) => process.watched = true,
+                // Then its death is when its report is read.
+                Err(error) => self.report.message(Level::Warn, format!("epoll: {error}")),
+            }
+        }
     }
 
     fn next_death(&mut self) -> Option<Event> {
@@ -283,6 +338,7 @@ impl Shell {
             self.report.message(Level::Warn, warning);
         }
         self.unstick();
+        self.watch_newborn();
         let timeout = self.timeout();
         if timeout != Some(Duration::ZERO) {
             self.give_back();
@@ -365,7 +421,7 @@ impl Shell {
 }
 
 /// The token of a process's error pipe.
-pub(super) fn pipe_token(process: ProcessId) -> Token {
+fn pipe_token(process: ProcessId) -> Token {
     Token(usize::try_from(process.0).unwrap_or(usize::MAX).saturating_add(FIRST_PIPE))
 }
 

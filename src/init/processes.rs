@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manager::event::{ProcessId, SpawnRequest};
+use crate::manager::event::ProcessId;
 use crate::sys::Pid;
-use crate::sys::exec::ErrorPipe;
+use crate::sys::exec::Starting;
 use crate::unit::UnitName;
 use crate::unit::process::ExecError;
 
@@ -22,17 +22,10 @@ pub struct Process {
     pub exited: bool,
     /// It has not become the program yet, as far as we know.
     pub starting: Option<Starting>,
+    /// The poll has its pipe.
+    pub watched: bool,
     /// It never became the program.
     pub exec_error: Option<Box<ExecError>>,
-}
-
-/// What is kept of a child until it says whether exec worked.
-#[derive(Debug)]
-pub struct Starting {
-    /// Where it says it.
-    pub pipe: ErrorPipe,
-    /// What was asked, to put a failure into words.
-    pub request: Box<SpawnRequest>,
 }
 
 /// All of them.
@@ -45,12 +38,12 @@ pub struct ProcessTable {
 
 impl ProcessTable {
     /// Takes a new child in.
-    pub fn insert(&mut self, id: ProcessId, pid: Pid, starting: Starting) {
-        let unit = starting.request.unit.name.clone();
+    pub fn insert(&mut self, id: ProcessId, pid: Pid, unit: UnitName, starting: Starting) {
         self.by_pid.insert(pid, id);
         self.of_unit.insert((unit.clone(), id));
-        let starting = Some(starting);
-        self.by_id.insert(id, Process { pid, unit, exited: false, starting, exec_error: None });
+        let (starting, exec_error) = (Some(starting), None);
+        let process = Process { pid, unit, exited: false, starting, watched: false, exec_error };
+        self.by_id.insert(id, process);
     }
 
     /// Forgets a child; call it where it is reaped and nowhere else.
