@@ -483,3 +483,23 @@ fn bound_units_go_and_come_with_it() {
         "#]],
     );
 }
+
+#[test]
+fn an_upheld_unit_whose_condition_never_holds_is_no_busy_loop() {
+    let mut keeper = simple("keeper");
+    keeper.upholds = on(&["never"]);
+    let mut never = simple("never");
+    never.service.restart_sec = Duration::ZERO;
+    never.conditions = vec![crate::unit::Condition {
+        kind: crate::unit::ConditionKind::PathExists,
+        parameter: "/x".into(),
+        trigger: false,
+        negate: false,
+    }];
+    let mut rig = Rig::new(vec![keeper, never]);
+    rig.unmet.insert(name("never"));
+    rig.boot();
+    rig.pass(60_000);
+    let restarts = rig.log().matches("never restarts").count();
+    assert!((5..=12).contains(&restarts), "{restarts} looks in a minute");
+}
