@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::{JobKind, ProcessRole};
 use super::rig::{Rig, command, name, needs, on, oneshot, simple};
 use crate::unit::process::{ExitStatus, Signal};
-use crate::unit::service::{ExitAction, KillMode, Restart, ServiceType};
+use crate::unit::service::{ExitAction, KillMode, Restart, ServiceType, TimeoutFailureMode};
 use crate::unit::{StartedBy, Unit};
 
 fn check(rig: &mut Rig, expected: Expect) {
@@ -502,4 +502,34 @@ fn an_upheld_unit_whose_condition_never_holds_is_no_busy_loop() {
     rig.pass(60_000);
     let restarts = rig.log().matches("never restarts").count();
     assert!((5..=12).contains(&restarts), "{restarts} looks in a minute");
+}
+
+#[test]
+fn send_sigkill_no_is_kept_by_every_way_to_the_end() {
+    let stubborn = |mode: KillMode| {
+        let mut unit = simple("web");
+        unit.service.kill_mode = mode;
+        unit.service.send_sigkill = false;
+        unit.service.timeout_stop = Some(Duration::from_secs(1));
+        unit.service.timeout_start = Some(Duration::from_secs(1));
+        unit.service.timeout_stop_failure_mode = TimeoutFailureMode::Kill;
+        unit.service.timeout_start_failure_mode = TimeoutFailureMode::Kill;
+        unit.failure_action = ExitAction::None;
+        unit
+    };
+    let mut stops = stubborn(KillMode::ControlGroup);
+    stops.service.exec_stop = vec![command()];
+    let mut starts = stubborn(KillMode::ControlGroup);
+    starts.service.exec_start_pre = vec![command()];
+    for unit in [stops, starts, stubborn(KillMode::Mixed)] {
+        let mut rig = Rig::new(vec![unit, simple("other")]);
+        rig.stubborn.insert(name("web"));
+        rig.boot();
+        rig.ask(JobKind::Stop, "web");
+        rig.pass(10_000);
+        let log = rig.log();
+        assert!(!log.contains("SIGKILL"), "{log}");
+        assert!(log.contains("kill web SIGTERM"), "{log}");
+        assert!(log.contains("> failed"), "{log}");
+    }
 }
