@@ -533,3 +533,25 @@ fn send_sigkill_no_is_kept_by_every_way_to_the_end() {
         assert!(log.contains("> failed"), "{log}");
     }
 }
+
+#[test]
+fn a_command_may_choose_its_statuses() {
+    let story = |exit: ExitStatus, stop: bool| {
+        let mut main = simple("main");
+        main.success_action = ExitAction::Exit;
+        main.success_action_exit_status = Some(0);
+        main.failure_action_exit_status = Some(9);
+        main.service.success_exit_status.codes.insert(143);
+        let mut rig = Rig::with(vec![main], |config| config.command = Some(name("main")));
+        rig.boot();
+        if stop {
+            rig.signal(Signal::TERM);
+        } else {
+            rig.ends("main", ProcessRole::ExecStart, exit);
+        }
+        rig.exit
+    };
+    assert_eq!(story(ExitStatus::Exited(143), false), Some(0), "tini -e 143");
+    assert_eq!(story(ExitStatus::Exited(4), false), Some(9));
+    assert_eq!(story(ExitStatus::Exited(0), true), Some(0), "a clean SIGTERM, remapped");
+}
