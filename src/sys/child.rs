@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** async-signal-safe calls only (signal-safety(7)): no allocation, no lock, no
 //! panic; the first failure goes over the pipe as eight bytes and ends the child. The signal mask
-//! is emptied last, so that a signal sent meanwhile ends the child or reaches the program.
+//! is emptied as soon as the terminal is handed over, with every disposition at its default: a
+//! signal sent meanwhile ends the child, even while it waits in open(2) for a FIFO's reader.
 
 use std::os::fd::RawFd;
 
@@ -55,11 +56,13 @@ pub(super) unsafe fn run(plan: &ExecPlan, pointers: &Pointers, pipe: RawFd) -> !
 
 fn set_up(plan: &ExecPlan) -> Step {
     group(plan.grouping)?;
+    signals::set_mask(0);
     // SAFETY: umask cannot fail. First, for files that are opened below.
     unsafe { libc::umask(plan.umask) };
     if let Some((text, required)) = &plan.oom_score_adjust {
         let written = write_file(c"/proc/self/oom_score_adj", text.as_bytes());
-        check(written || !required, ExecStage::OomScoreAdjust)?;
+        // Without the privilege it stays as it is, as in systemd: `check` has said so.
+        check(written || !required || is_denied(), ExecStage::OomScoreAdjust)?;
     }
     let [input, output, error] = &plan.stdio;
     stream(input, 0, ExecStage::StandardInput)?;
@@ -71,7 +74,8 @@ fn set_up(plan: &ExecPlan) -> Step {
     }
     if let Some(nice) = plan.nice {
         // SAFETY: numbers only.
-        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0, ExecStage::Nice)?;
+        let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0;
+        check(set || is_denied(), ExecStage::Nice)?;
     }
     if let Directory::Inherited(path) = &plan.directory {
         // Where it is gone or hidden, `/` is where we are already.
@@ -97,7 +101,6 @@ fn set_up(plan: &ExecPlan) -> Step {
 fn become_program(plan: &ExecPlan, pointers: &Pointers) -> Failure {
     let pipe = if plan.ignore_sigpipe { Disposition::Ignore } else { Disposition::Default };
     signals::set_disposition(libc::SIGPIPE, pipe);
-    signals::set_mask(0);
     let mut denied = None;
     let mut last = 0;
     for (index, candidate) in plan.candidates.iter().enumerate() {
@@ -213,6 +216,10 @@ fn write_file(path: &std::ffi::CStr, text: &[u8]) -> bool {
 
 fn check(done: bool, stage: ExecStage) -> Step {
     if done { Ok(()) } else { Err(Failure { stage, index: 0 }) }
+}
+
+fn is_denied() -> bool {
+    matches!(errno(), libc::EACCES | libc::EPERM)
 }
 
 fn errno() -> i32 {
