@@ -348,11 +348,11 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 None => String::new(),
             };
             let after = span(*after);
-            let message = match state {
-                SubState::Running | SubState::Reload => {
-                    format!("RuntimeMaxSec= is over after {after}, stopping{next}")
-                }
-                state => format!("{state} took longer than {after}{next}"),
+            let up = matches!(state, SubState::Running | SubState::Reload);
+            let message = if up && signal.is_none() {
+                format!("RuntimeMaxSec= is over after {after}, stopping it")
+            } else {
+                format!("{state} took longer than {after}{next}")
             };
             Line::new(Level::Warn, "message", Some(unit), message)
         }

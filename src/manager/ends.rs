@@ -26,12 +26,11 @@ impl Manager {
         let is_command = self.config.command.as_ref() == Some(&change.unit);
         if is_command && service.main_exit.is_some() {
             let definition = &service.unit;
-            let given = match change.to {
-                SubState::Failed => definition.failure_action_exit_status,
-                _ if service.result == ServiceResult::Success => {
-                    definition.success_action_exit_status
-                }
-                _ => None,
+            let given = if change.to == SubState::Failed {
+                definition.failure_action_exit_status
+            } else {
+                let success = service.result == ServiceResult::Success;
+                definition.success_action_exit_status.filter(|_| success)
             };
             self.verdict.get_or_insert(given.unwrap_or(code));
         }
