@@ -204,7 +204,7 @@ fn what_is_not_there_is_named() {
                 unit.service.exec.environment_files = vec![file];
             },
             ExecStage::Exec,
-            "EnvironmentFile=/dev/zero: Invalid argument",
+            "EnvironmentFile=/dev/zero: not a regular file",
         ),
         (|unit| unit.service.exec_start.clear(), ExecStage::Exec, "ExecStart: no command 0"),
     ];

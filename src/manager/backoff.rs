@@ -37,6 +37,13 @@ pub fn restart_delay(service: &ServiceSettings, attempt: u32) -> Duration {
     Duration::from_millis((seconds * 1000.0).round() as u64)
 }
 
+/// The least delay before an upheld unit is looked at for the `attempt`-th time in a row (from 1)
+/// that was never up: 100 ms, doubling up to 30 s.
+pub fn refused_delay(attempt: u32) -> Duration {
+    let doubled = 1u32 << attempt.saturating_sub(1).min(9);
+    Duration::from_millis(100).saturating_mul(doubled).min(Duration::from_secs(30))
+}
+
 /// `StartLimitBurst=` starts in `StartLimitIntervalSec=`: a window that the first counted start
 /// opens and that does not slide (systemd's `ratelimit_below`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -205,7 +205,7 @@ impl Service {
         if self.waiting == Waiting::ForEmpty {
             return; // the shell will say so
         }
-        if self.unit.service.kill_mode == KillMode::Mixed {
+        if self.unit.service.kill_mode == KillMode::Mixed && self.unit.service.send_sigkill {
             // The rest of the unit does not outlive its main process (systemd.kill(5), mixed).
             self.waiting = Waiting::ForEmpty;
             self.kill_unit(out, self.unit.service.final_kill_signal);
@@ -243,7 +243,10 @@ impl Service {
         let next = match (self.state, mode) {
             (SubState::Stop, TimeoutFailureMode::Terminate) => Some(SubState::StopSigterm),
             (SubState::Stop, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
-            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigkill),
+            (SubState::Stop, TimeoutFailureMode::Kill) if send_sigkill => {
+                Some(SubState::StopSigkill)
+            }
+            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigterm),
             (SubState::StopSigterm, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
             (SubState::StopSigterm | SubState::StopWatchdog, _) if send_sigkill => {
                 Some(SubState::StopSigkill)
@@ -272,7 +275,7 @@ impl Service {
         }
     }
 
-    fn signal_of(&self, state: SubState) -> Signal {
+    pub(super) fn signal_of(&self, state: SubState) -> Signal {
         match state {
             SubState::StopSigkill | SubState::FinalSigkill => self.unit.service.final_kill_signal,
             SubState::StopWatchdog => self.unit.service.watchdog_signal,

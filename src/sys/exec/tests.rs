@@ -1,3 +1,5 @@
+//! (tests) Real children: what they get, and what their failures say.
+
 use super::*;
 use crate::sys::reap;
 use crate::unit::process::ExitStatus;
