@@ -213,7 +213,8 @@ fn the_two_commands_are_those_of_ci() {
     let ci = fs::read_to_string(tools::repository().join(".ci/run")).unwrap();
     let ci: Vec<&str> = ci.lines().map(str::trim).collect();
     let (build, run) = demo_command();
-    assert!(lines.contains(&format!("{build} && {run}").as_str()));
+    let (_, units) = run.split_once(" --units ").unwrap();
+    assert!(tools::repository().join(units).is_dir(), "there is no {units}");
     let tests = "integration/setup.sh && cargo test";
     assert!(lines.contains(&tests), "README.md does not say {tests}");
     for needed in [tests, build.as_str()] {
@@ -465,6 +466,60 @@ fn directives() {
     }
     let same = page::between("directives") == table;
     assert!(same, "README.md's directives are old: UPDATE_EXPECT=1 cargo test directives");
+}
+
+/// What boot starts and in which order, as `How a boot goes` has it.
+#[test]
+fn how_a_boot_goes() {
+    let step = "Type = \"oneshot\"";
+    let unit = |section: &str, actions: &str| {
+        format!("{section}\n[Service]\nExecStart = \"@probe@ {actions}\"\n")
+    };
+    // 30 would be the last step by its name, and opens the gate that the second one waits at.
+    let early = unit("[Unit]\nDefaultDependencies = false", "append @dir@/gate open") + step;
+    let web = "env A append @dir@/order web append @dir@/last open";
+    let setup = Rinit::subreaper()
+        .service("10-one", "append @dir@/order one", step)
+        .service("20-two", "read @dir@/gate append @dir@/order two", step)
+        .unit("30-early", &early)
+        .unit("web", &unit("[Unit]\nOnFailure = \"handler.service\"", web))
+        .unit("handler", &unit("", "append @dir@/order handler"))
+        .unit("off", &unit("[Install]\nEnabled = false", "append @dir@/order off"));
+    for gate in ["gate", "last"] {
+        nix::unistd::mkfifo(&setup.path(gate), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    // A drop-in and rinit.toml count as well.
+    let units = setup.units_directory();
+    fs::create_dir(units.join("web.toml.d")).unwrap();
+    fs::write(units.join("web.toml.d/a.toml"), "[Service]\nEnvironment = \"A=b\"\n").unwrap();
+    fs::write(units.join("rinit.toml"), "[Manager]\nDefaultEnvironment = \"C=d\"\n").unwrap();
+    let command = "read @dir@/last append @dir@/order command env C exit 0";
+    let outcome = setup.command_probe(command).run();
+    outcome.assert_code(0).assert(outcome.stdout() == ["b", "d"], "the drop-in, [Manager]");
+    assert_eq!(outcome.lines_of("order"), ["one", "two", "web", "command"]);
+}
+
+/// The list of what is not systemd's default: what a service inherits and what it does not.
+#[test]
+fn what_is_not_systemds_default() {
+    let rinit = Rinit::subreaper().launch(&["--umask", "027", "--limit", "nofile=500:600"]);
+    let rinit = rinit.env("COLOUR", "blue").env("NOTIFY_SOCKET", "/nope").env("LISTEN_FDS", "1");
+    let rinit = rinit.env("WATCHDOG_USEC", "1").piped_stdin();
+    let unit = "[Service]\nExecStart = \"@probe@ say ${COLOUR} report exit 0\"\n";
+    let mut rinit = rinit.unit("web", unit).start();
+    rinit.wait_line("blue");
+    let report = rinit.wait_report();
+    assert_eq!(report.env("COLOUR"), Some("blue"));
+    assert_eq!(report.text("cwd"), rinit.path("").to_str().unwrap().trim_end_matches('/'));
+    assert_eq!(report.text("umask"), "0027");
+    assert_eq!(report.limit("Max open files"), ("500", "600"));
+    assert_eq!(report.fd(0), "/dev/null");
+    assert!(report.fd(1).starts_with("pipe:"), "rinit's own: {}", report.fd(1));
+    assert_eq!(report.mask("ignored"), 0, "SIGPIPE is not ignored");
+    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"] {
+        assert_eq!(report.env(name), None, "{name}");
+    }
+    rinit.wait().assert_code(0);
 }
 
 /// What `Not yet` names is refused, and not silently ignored.
