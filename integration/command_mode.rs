@@ -12,14 +12,14 @@ use crate::require;
 enum Init {
     Rinit,
     Tini,
-    DumbInit,
+    Dumb,
 }
 
 impl Init {
     /// rinit, and the others where they are installed.
     fn all() -> Vec<Init> {
         let mut inits = vec![Init::Rinit];
-        for (init, name) in [(Init::Tini, "tini"), (Init::DumbInit, "dumb-init")] {
+        for (init, name) in [(Init::Tini, "tini"), (Init::Dumb, "dumb-init")] {
             if crate::harness::available(name) {
                 inits.push(init);
             }
@@ -31,7 +31,7 @@ impl Init {
         match self {
             Init::Rinit => Rinit::pid1().plain(),
             Init::Tini => Rinit::pid1().peer("/usr/bin/tini"),
-            Init::DumbInit => Rinit::pid1().peer("/usr/bin/dumb-init"),
+            Init::Dumb => Rinit::pid1().peer("/usr/bin/dumb-init"),
         }
     }
 
@@ -39,7 +39,7 @@ impl Init {
         match self {
             Init::Rinit => Rinit::subreaper().plain(),
             Init::Tini => Rinit::subreaper().peer("/usr/bin/tini").options(&["-s"]),
-            Init::DumbInit => Rinit::subreaper().peer("/usr/bin/dumb-init"),
+            Init::Dumb => Rinit::subreaper().peer("/usr/bin/dumb-init"),
         }
     }
 }

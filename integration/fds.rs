@@ -1,7 +1,6 @@
 //! Descriptors, directory and mask: what rinit inherits, keeps and passes on.
 
 use crate::harness::{Rinit, processes};
-use crate::require;
 
 /// Closed standard streams are opened on /dev/null before anything else could take the numbers.
 #[test]

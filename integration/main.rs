@@ -10,10 +10,12 @@ mod http;
 mod lines;
 mod tools;
 
+mod bad_input;
 mod command_mode;
 mod docker;
 mod fastapi;
 mod fds;
+mod journeys;
 mod reaping;
 mod signals;
 mod stop;

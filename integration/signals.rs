@@ -157,7 +157,7 @@ fn trap_39_unknown_real_time_signals_are_harmless() {
     let mut rinit = Rinit::subreaper().service("web", actions, "").start();
     rinit.wait_line("ready");
     (35..=64).filter(|signal| *signal != 37).for_each(|signal| rinit.signal(signal));
-    [32, 33, libc::SIGWINCH, libc::SIGURG].map(|signal| rinit.signal(signal));
+    [32, 33, libc::SIGWINCH, libc::SIGURG].into_iter().for_each(|signal| rinit.signal(signal));
     rinit.signal(libc::SIGUSR1);
     rinit.wait_line("answer");
     rinit.terminate().assert_code(0);

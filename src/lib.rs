@@ -9,7 +9,11 @@
 pub mod cli;
 pub mod init;
 pub mod manager;
+#[cfg(test)]
+mod sim;
 pub mod sys;
+#[cfg(test)]
+mod tidy;
 pub mod unit;
 
 /// The whole of `rinit`.

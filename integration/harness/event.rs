@@ -32,10 +32,6 @@ impl Event {
         self.is("state", unit) && self.text("to") == to
     }
 
-    pub fn is_exit(&self, unit: &str, role: &str) -> bool {
-        self.is("exit", unit) && self.text("role") == role
-    }
-
     pub fn is_start(&self, unit: &str, role: &str) -> bool {
         self.is("start", unit) && self.text("role") == role
     }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 /// One process, from `/proc/PID/stat`.
 #[derive(Clone, Debug)]
+#[allow(dead_code)] // all of it is shown when a test fails
 pub struct Process {
     pub pid: i32,
     pub ppid: i32,

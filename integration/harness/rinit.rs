@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -211,10 +211,4 @@ impl Rinit {
         }
         arguments
     }
-}
-
-/// Every file name directly under a path.
-pub fn list(path: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(path).unwrap().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

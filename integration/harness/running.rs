@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::event::full_name;
 use super::payload::Report;
 use super::processes::{self, Process};
 use super::{DEADLINE, Event};
@@ -113,11 +112,6 @@ impl Running {
     #[track_caller]
     pub fn wait_start(&mut self, unit: &str, role: &str) -> Event {
         self.wait_event(&format!("{role} of {unit} to start"), |event| event.is_start(unit, role))
-    }
-
-    #[track_caller]
-    pub fn wait_exit(&mut self, unit: &str, role: &str) -> Event {
-        self.wait_event(&format!("{role} of {unit} to end"), |event| event.is_exit(unit, role))
     }
 
     #[track_caller]
@@ -405,13 +399,6 @@ impl Outcome {
     /// How often a unit's main process was started.
     pub fn n_starts(&self, unit: &str) -> usize {
         self.events().filter(|event| event.is_start(unit, "ExecStart")).count()
-    }
-
-    /// The sub-states of a unit, in order.
-    pub fn states(&self, unit: &str) -> Vec<&str> {
-        let unit = full_name(unit);
-        let events = self.events().filter(|e| e.text("event") == "state" && e.text("unit") == unit);
-        events.map(|event| event.text("to")).collect()
     }
 
     /// The units in the order in which their main processes ended.

@@ -1,6 +1,6 @@
 //! Problems as text: the line, a caret, a hint, the other places; then how many there are.
 //!
-//! Not where they come from (`unit`). **Invariant:** every problem is shown, sorted by file
+//! Not where they come from (`unit`). `rinit` itself draws with `plain`, which is smaller. **Invariant:** every problem is shown, sorted by file
 //! and line; the same problems give the same text.
 
 use std::io::IsTerminal;
@@ -35,11 +35,7 @@ impl Style {
 /// All problems, one after another with an empty line between them, and the count. Empty if
 /// there is none.
 pub fn render(problems: &[Problem], outcome: &str, style: Style) -> String {
-    let mut shown: Vec<&Problem> = problems
-        .iter()
-        .filter(|problem| style.notes || problem.severity != Severity::Note)
-        .collect();
-    shown.sort_by_key(|problem| place(problem));
+    let shown = sorted(problems, style.notes);
     let renderer = if style.colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(WIDTH);
     let mut text = String::new();
@@ -52,6 +48,14 @@ pub fn render(problems: &[Problem], outcome: &str, style: Style) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The problems to show, by file and line.
+pub fn sorted(problems: &[Problem], notes: bool) -> Vec<&Problem> {
+    let wanted = |problem: &&Problem| notes || problem.severity != Severity::Note;
+    let mut shown: Vec<&Problem> = problems.iter().filter(wanted).collect();
+    shown.sort_by_key(|problem| place(problem));
+    shown
 }
 
 /// `2 errors, 1 warning: nothing was started`.
@@ -108,17 +112,18 @@ fn one(problem: &Problem, renderer: &Renderer) -> String {
     renderer.render(&[group])
 }
 
-fn label(words: &str) -> Option<String> {
+/// The words under a caret, if there are any.
+pub fn label(words: &str) -> Option<String> {
     (!words.is_empty()).then(|| one_line(words))
 }
 
 /// Control characters of a bad file do not reach the terminal.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A range that the renderer can take: inside the text, on the borders of characters.
-fn range(span: &Span) -> Range<usize> {
+pub fn range(span: &Span) -> Range<usize> {
     let text = &span.file.text;
     let border = |mut at: usize| {
         at = at.min(text.len());

@@ -3,6 +3,7 @@
 //! Not the supervisor itself (`init`). Only this layer prints.
 
 pub mod diagnostics;
+pub mod plain;
 pub mod rinit;
 pub mod rinitctl;
 pub mod start;

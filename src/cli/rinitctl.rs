@@ -193,3 +193,62 @@ fn help(
     };
     Ok(EXIT_USAGE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exit status, then both streams.
+    fn rinitctl(arguments: &[&str]) -> (u8, String, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let style = Style { colour: false, notes: true };
+        let code = run(arguments, &Environment::new(), style, &mut stdout, &mut stderr);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (code, text(stdout), text(stderr))
+    }
+
+    #[test]
+    fn usage() {
+        for (arguments, code, out, err) in [
+            (&["--help"][..], 0, "usage: rinitctl", ""),
+            (&["--version"], 0, "rinitctl 0.", ""),
+            (&[], 64, "", "say what to do"),
+            (&["chek"], 64, "", "did you mean check?"),
+            (&["frobnicate"], 64, "", "unknown verb frobnicate"),
+            (&["--frob"], 64, "", "--frob"),
+            (&["check", "--units"], 64, "", "--units"),
+            (&["check", "-x"], 64, "", "-x"),
+            (&["help"], 0, "RestartSec", ""),
+            (&["help", "RestartSec"], 0, "[Service] RestartSec=", ""),
+            (&["help", "RestartSecs"], 64, "", "did you mean RestartSec?"),
+        ] {
+            let (found, stdout, stderr) = rinitctl(arguments);
+            assert_eq!(found, code, "{arguments:?}: {stderr}");
+            assert!(stdout.contains(out), "{arguments:?}: {stdout}");
+            assert!(stderr.contains(err), "{arguments:?}: {stderr}");
+        }
+    }
+
+    #[test]
+    fn check_tells_by_its_status() {
+        let directory = tempfile::tempdir().unwrap();
+        let units = directory.path().display().to_string();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let web = file("web.toml", "[Service]\nExecStart = '/bin/sh'\n");
+        assert_eq!(rinitctl(&["check", "--units", &units]).0, 0);
+        assert_eq!(rinitctl(&["check", &web]).0, 0);
+        file("web.toml", "[Unit]\nAfter = 'x.service'\n[Service]\nExecStart = '/bin/sh'\n");
+        assert_eq!(rinitctl(&["check", "--units", &units]).0, 0, "a warning");
+        let (code, _, stderr) = rinitctl(&["check", "--strict", "--units", &units]);
+        assert_eq!(code, 78);
+        assert!(stderr.ends_with("1 error: rinit would start nothing\n"), "{stderr}");
+        file("web.toml", "[Service]\nExecStrt = '/bin/sh'\n");
+        assert_eq!(rinitctl(&["check", &web]).0, 78);
+        assert_eq!(rinitctl(&["check", "--units", "/no/such/directory"]).0, 78);
+    }
+}

@@ -283,6 +283,7 @@ impl Shell {
     /// How long nothing can happen; `None`: until something does.
     fn timeout(&self) -> Option<Duration> {
         let pending = self.deaths
+            || self.members.has_questions()
             || self.signals_ready
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()

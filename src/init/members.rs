@@ -210,6 +210,11 @@ impl Members {
         None
     }
 
+    /// Whether [`Members::next_empty`] has something to look at: no reason to wait before.
+    pub fn has_questions(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// What a person should know, once: rinit cannot see descendants here.
     pub fn warning(&mut self) -> Option<&'static str> {
         let news = self.blind && !self.told;
@@ -422,7 +427,9 @@ mod tests {
         let mut members = members();
         let table = ProcessTable::default();
         members.kill_unit(&table, name("web.service"), None, KillScope::All);
+        assert!(members.has_questions());
         assert_eq!(members.next_empty(&table), Some(name("web.service")));
+        assert!(!members.has_questions());
         assert_eq!(members.next_empty(&table), None);
         members.kill_unit(&table, name("web.service"), None, KillScope::All);
         members.release(&name("web.service"));

@@ -95,10 +95,10 @@ impl Shell {
         }
     }
 
-    /// Only to a program: a child on its way to become one has rinit's dispositions.
+    /// To who catches it. A child on its way to become the program catches nothing of this; one
+    /// that already is the program may have its handler before its exec was noticed here.
     fn forward(&mut self, process: ProcessId, signal: Signal) {
         if let Some(process) = self.table.get(process)
-            && process.starting.is_none()
             && proc::catches(process.pid, signal)
         {
             kill::child(process.pid, signal);

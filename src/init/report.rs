@@ -4,6 +4,7 @@
 //! **Invariant:** one line a fact, no line ever waits for its reader, and the reason of a failure
 //! is always in the line that tells it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -78,12 +79,17 @@ pub struct Reporter {
     format: Format,
     /// The COMMAND: its own end is its own affair, and its status rinit's.
     command: Option<UnitName>,
+    /// The unit whose ExecStart= ended well just now.
+    ended: Option<UnitName>,
+    /// Units that end because their work is done, not because they are stopped.
+    finishing: BTreeSet<UnitName>,
 }
 
 impl Reporter {
     /// Lines up to `level`.
     pub fn new(level: Level, format: Format, command: Option<UnitName>) -> Reporter {
-        Reporter { stderr: Stderr::open(), level, format, command }
+        let (ended, finishing) = (None, BTreeSet::new());
+        Reporter { stderr: Stderr::open(), level, format, command, ended, finishing }
     }
 
     /// A line about rinit itself.
@@ -97,12 +103,75 @@ impl Reporter {
         if line.level < Level::Info && self.is_commands_own_end(fact) {
             line.level = Level::Info;
         }
+        if self.has_finished(fact) {
+            "finished".clone_into(&mut line.message);
+        }
         self.write(&line);
+    }
+
+    /// A step that is done goes the same way to its end as a service that is stopped; what tells
+    /// them apart is whether it ended before or after it was told to.
+    fn has_finished(&mut self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Exited { unit, role: ProcessRole::ExecStart, clean: true, .. } => {
+                self.ended = Some(unit.clone());
+                false
+            }
+            Fact::State { unit, from, to, .. } => {
+                let ended = self.ended.take();
+                let starting = matches!(from, SubState::Start | SubState::StartPost);
+                if starting && ended.as_ref() == Some(unit) {
+                    self.finishing.insert(unit.clone());
+                }
+                match to {
+                    SubState::Dead => self.finishing.remove(unit),
+                    SubState::Failed | SubState::AutoRestart | SubState::Running => {
+                        self.finishing.remove(unit);
+                        false
+                    }
+                    SubState::Condition
+                    | SubState::StartPre
+                    | SubState::Start
+                    | SubState::StartPost
+                    | SubState::Exited
+                    | SubState::Reload
+                    | SubState::Stop
+                    | SubState::StopSigterm
+                    | SubState::StopSigkill
+                    | SubState::StopWatchdog
+                    | SubState::StopPost
+                    | SubState::FinalSigterm
+                    | SubState::FinalSigkill => false,
+                }
+            }
+            Fact::Exited { .. }
+            | Fact::Stopping { .. }
+            | Fact::Job { .. }
+            | Fact::Started { .. }
+            | Fact::SpawnFailed { .. }
+            | Fact::RestartScheduled { .. }
+            | Fact::StartLimitHit { .. }
+            | Fact::TimedOut { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Booted { .. }
+            | Fact::Hurried { .. }
+            | Fact::BudgetSpent { .. }
+            | Fact::Forwarded { .. }
+            | Fact::SignalIgnored { .. } => false,
+        }
     }
 
     /// Writes what is queued; whether nothing is left.
     pub fn flush(&mut self) -> bool {
-        self.stderr.flush()
+        let flushed = self.stderr.flush();
+        match self.stderr.take_dropped() {
+            Some(count) => {
+                let message = format!("{count} messages were dropped: standard error was full");
+                self.message(Level::Error, message);
+                self.stderr.flush()
+            }
+            None => flushed,
+        }
     }
 
     /// What to wait on while something is left.
@@ -117,7 +186,21 @@ impl Reporter {
             | Fact::State { unit, to: SubState::Failed, .. }
             | Fact::Job { unit, result: JobResult::Failed, .. }
             | Fact::Stopping { cause: StopCause::Failed(unit), .. } => unit,
-            _ => return false,
+            Fact::Exited { .. }
+            | Fact::State { .. }
+            | Fact::Stopping { .. }
+            | Fact::Job { .. }
+            | Fact::Started { .. }
+            | Fact::SpawnFailed { .. }
+            | Fact::RestartScheduled { .. }
+            | Fact::StartLimitHit { .. }
+            | Fact::TimedOut { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Booted { .. }
+            | Fact::Hurried { .. }
+            | Fact::BudgetSpent { .. }
+            | Fact::Forwarded { .. }
+            | Fact::SignalIgnored { .. } => return false,
         };
         self.command.as_ref() == Some(unit)
     }
@@ -203,7 +286,14 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             let number = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
             let (level, message) = match role {
                 ProcessRole::ExecStart => (Level::Info, format!("started{number}")),
-                _ => (Level::Debug, format!("{} started{number}", role.directive())),
+                ProcessRole::ExecCondition
+                | ProcessRole::ExecStartPre
+                | ProcessRole::ExecStartPost
+                | ProcessRole::ExecReload
+                | ProcessRole::ExecStop
+                | ProcessRole::ExecStopPost => {
+                    (Level::Debug, format!("{} started{number}", role.directive()))
+                }
             };
             let fields = vec![("role", json!(role.directive())), ("pid", json!(pid))];
             Line::new(level, "start", Some(unit), message).of(*invocation).with(fields)
@@ -250,7 +340,12 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             let message = "processes survived SIGKILL; going on without them";
             Line::new(Level::Error, "message", Some(unit), message)
         }
-        _ => describe_whole(fact),
+        Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::Forwarded { .. }
+        | Fact::SignalIgnored { .. } => describe_whole(fact),
     }
 }
 

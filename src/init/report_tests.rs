@@ -110,3 +110,20 @@ fn the_commands_own_end_is_not_news() {
     let units = Reporter::new(Level::Info, Format::Text, None);
     assert!(!units.is_commands_own_end(&exited(exit, None, false)));
 }
+
+#[test]
+fn a_step_finishes_and_a_service_stops() {
+    let ok = ServiceResult::Success;
+    let exit = || exited(ExitStatus::Exited(0), None, true);
+    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let mut last = |facts: &[Fact]| {
+        let told: Vec<bool> = facts.iter().map(|fact| reporter.has_finished(fact)).collect();
+        told.last().copied()
+    };
+    let dead = || state(SubState::StopSigterm, SubState::Dead, ok);
+    let leave = |from| state(from, SubState::StopSigterm, ok);
+    assert_eq!(last(&[exit(), leave(SubState::Start), dead()]), Some(true));
+    // Told to stop while it worked, and while it ran.
+    assert_eq!(last(&[leave(SubState::Start), exit(), dead()]), Some(false));
+    assert_eq!(last(&[exit(), leave(SubState::Running), dead()]), Some(false));
+}

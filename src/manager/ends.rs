@@ -55,7 +55,8 @@ impl Manager {
 
     fn stop_bound(&mut self, unit: &UnitName) {
         for other in self.graph.bound_by(unit).to_vec() {
-            if self.is_active(&other) {
+            // One that is only on its way up would come up without it.
+            if self.services.get(&other).is_some_and(|service| !service.is_down()) {
                 self.stop(&other, Origin::Unit);
             }
         }
@@ -66,7 +67,12 @@ impl Manager {
         let definition = service.unit.clone();
         let limit_hit = service.result == ServiceResult::StartLimitHit;
         self.first_failure.get_or_insert(code);
-        let handlers = self.start_handlers(unit, &definition.on_failure);
+        let told = self.services.get_mut(unit).is_some_and(|service| {
+            limit_hit && std::mem::replace(&mut service.limit_told, limit_hit)
+        });
+        // A handler that requires the unit would be refused with it, for ever.
+        let on_failure = if told { &[][..] } else { &definition.on_failure };
+        let handlers = self.start_handlers(unit, on_failure);
         let action = match definition.start_limit_action {
             ExitAction::Exit | ExitAction::ExitForce if limit_hit => definition.start_limit_action,
             ExitAction::None | ExitAction::Exit | ExitAction::ExitForce => {

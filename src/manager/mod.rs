@@ -107,7 +107,7 @@ impl Manager {
     /// Takes one event. A spurious or stale one changes nothing.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
         self.out.now = now;
-        if self.shutdown.as_ref().is_some_and(Shutdown::is_over) {
+        if self.is_over() {
             return;
         }
         match event {
@@ -135,6 +135,11 @@ impl Manager {
             Event::Timer => self.on_timer(),
         }
         self.settle();
+        self.leave();
+    }
+
+    fn is_over(&self) -> bool {
+        self.shutdown.as_ref().is_some_and(Shutdown::is_over)
     }
 
     /// The next thing to do, in order.
@@ -168,6 +173,8 @@ impl Manager {
         let service = self.services.get(unit).and_then(Service::next_deadline);
         let job = self.jobs.get(unit);
         let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
+        // An idle start that has waited enough may still wait for others: nothing is due then.
+        let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
         let next = waits.into_iter().flatten().chain(service).min();
         if self.indexed.get(unit).copied() == next {
             return;

@@ -25,7 +25,8 @@ impl Manager {
             self.stop_units();
         } else {
             shutdown.phase = Phase::Handlers;
-            shutdown.phase_until = self.out.now.after(self.config.shutdown_timeout / 2);
+            let half = self.out.now.after(self.config.shutdown_timeout / 2);
+            shutdown.phase_until = half.min(shutdown.kill_at);
             shutdown.handlers = handlers;
             self.shutdown = Some(shutdown);
         }
@@ -60,6 +61,8 @@ impl Manager {
 
     fn begin_requested(&mut self, cause: StopCause) {
         let mut shutdown = self.new_shutdown(cause, self.verdict);
+        // What was killed before anybody asked for the end does not count.
+        self.services.values_mut().for_each(|service| service.killed_late = false);
         let drain = self.config.drain;
         if drain.is_zero() || self.live == 0 {
             self.shutdown = Some(shutdown);
@@ -138,13 +141,11 @@ impl Manager {
             return;
         }
         shutdown.killed_all = true;
-        let sweeping = shutdown.phase == Phase::Sweeping;
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
             self.with(&name, Service::kill_now);
         }
-        if sweeping {
-            self.out.act(Action::KillEverything { signal: Signal::KILL });
-        }
+        // Also what KillMode= spared, and what units that are down left behind.
+        self.out.act(Action::KillEverything { signal: Signal::KILL });
     }
 
     /// Whether something is due that follows from what is up or down now, and does it.
@@ -211,6 +212,16 @@ impl Manager {
     fn exit(&mut self) {
         let Some(shutdown) = &mut self.shutdown else { return };
         shutdown.phase = Phase::Exited;
+    }
+
+    /// The last words: whoever still waits is told, and nothing comes after the exit.
+    pub(super) fn leave(&mut self) {
+        if !self.is_over() {
+            return;
+        }
+        for name in self.jobs.names() {
+            self.finish_job(&name, JobResult::Canceled, "rinit exits");
+        }
         let code = self.verdict.unwrap_or_else(|| self.requested_status());
         self.out.act(Action::Exit { code });
     }
@@ -256,6 +267,9 @@ impl Manager {
 
     /// Not even SIGKILL has emptied the place in time: exit all the same.
     fn give_up(&mut self) {
+        if self.shutdown.as_ref().is_some_and(|shutdown| !shutdown.killed_all) {
+            self.spend_budget();
+        }
         for unit in self.living() {
             let late = self.services.get(&unit).is_some_and(|service| service.killed_late);
             if let Some(shutdown) = &mut self.shutdown {

@@ -18,9 +18,18 @@ const IDLE_MOST: Duration = Duration::from_secs(5);
 
 impl Manager {
     pub(super) fn settle(&mut self) {
+        #[cfg(test)]
+        let mut rounds = 0;
         loop {
+            #[cfg(test)]
+            {
+                rounds += 1;
+                assert!(rounds < 10_000, "settling does not end");
+            }
             if let Some(change) = self.out.changes.pop_front() {
                 self.on_change(&change);
+            } else if self.is_over() {
+                break;
             } else if let Some((unit, reason)) = self.refused.pop_front() {
                 self.refuse(&unit, &reason);
             } else if let Some(unit) = self.jobs.dirty.pop_first() {
@@ -100,7 +109,13 @@ impl Manager {
             return;
         };
         let Some(job) = self.jobs.get(unit) else { return };
-        if job.running || self.jobs.is_blocked(&self.graph, &definition) {
+        // In a stop of everything, what is not up yet stops at once: nobody can need it. Nor is
+        // what waits to be restarted started once more, only because its stop waits for its turn.
+        let state = self.services.get(unit).map(|service| service.state);
+        let coming = state.map(SubState::active_state) == Some(ActiveState::Activating);
+        let hopeless =
+            job.stops() && coming && (self.out.stopping || state == Some(SubState::AutoRestart));
+        if job.running || !hopeless && self.jobs.is_blocked(&self.graph, &definition) {
             return;
         }
         if job.stops() {

@@ -63,20 +63,25 @@ impl Manager {
     /// Start jobs for `units` and what they pull in; stop jobs for what conflicts with them.
     pub(super) fn start(&mut self, units: &[UnitName], origin: Origin) {
         let closure = self.start_closure(units, false);
-        let conflicting: Vec<UnitName> = closure
-            .iter()
-            .flat_map(|name| self.graph.conflicts(name))
-            .filter(|other| !closure.contains(*other) && self.is_up_or_coming(other))
-            .cloned()
-            .collect();
-        for other in conflicting {
-            self.stop(&other, origin);
-        }
+        self.stop_conflicting(&closure, origin);
         for name in &closure {
             let asked = units.contains(name);
             if asked || !self.is_active(name) {
                 self.install(name, Job::new(JobKind::Start, origin));
             }
+        }
+    }
+
+    /// Stop jobs for what may not be up together with `units`.
+    fn stop_conflicting(&mut self, units: &BTreeSet<UnitName>, origin: Origin) {
+        let conflicting: Vec<UnitName> = units
+            .iter()
+            .flat_map(|name| self.graph.conflicts(name))
+            .filter(|other| !units.contains(*other) && self.is_up_or_coming(other))
+            .cloned()
+            .collect();
+        for other in conflicting {
+            self.stop(&other, origin);
         }
     }
 
@@ -92,7 +97,9 @@ impl Manager {
 
     /// A restart job for `unit` and for those that are up and go down with it.
     pub(super) fn restart(&mut self, unit: &UnitName, origin: Origin) {
-        for name in self.stop_closure(unit) {
+        let closure = self.stop_closure(unit);
+        self.stop_conflicting(&closure, origin);
+        for name in closure {
             self.install(&name, Job::new(JobKind::Restart, origin));
         }
     }
@@ -117,7 +124,15 @@ impl Manager {
             let monitor = monitor.clone();
             self.with(name, |service, _| service.monitor = Some(Box::new(monitor)));
         }
-        self.start(&names, Origin::Unit);
+        // One that runs already, or is about to, is not started again: what it upholds might be
+        // the very unit that has failed.
+        let asleep = |name: &&UnitName| {
+            let state = self.services.get(*name).map(|service| service.state.active_state());
+            let down = !matches!(state, Some(ActiveState::Active | ActiveState::Activating));
+            down && !self.jobs.get(name).is_some_and(Job::starts)
+        };
+        let asleep: Vec<UnitName> = names.iter().filter(asleep).cloned().collect();
+        self.start(&asleep, Origin::Unit);
         names.into_iter().collect()
     }
 
@@ -135,7 +150,8 @@ impl Manager {
                 return;
             }
         }
-        let timeout = service.unit.job_timeout;
+        // A stop goes on for as long as it takes: others wait for its end in order.
+        let timeout = service.unit.job_timeout.filter(|_| job.starts());
         job.deadline = timeout.map(|timeout| self.out.now.after(timeout));
         self.finish_job(unit, JobResult::Canceled, "a newer job took its place");
         self.jobs.insert(unit.clone(), job);

@@ -87,7 +87,7 @@ pub fn at_start_of_main() -> Inherited {
     }
     let oom_protected =
         std::fs::read("/proc/self/oom_score_adj").is_ok_and(|text| text.trim_ascii() == b"-1000");
-    Inherited { is_pid1, directory, umask: u32::from(umask), oom_protected, warnings }
+    Inherited { is_pid1, directory, umask, oom_protected, warnings }
 }
 
 /// Orphans of our descendants come to us, as they do to PID 1 (prctl(2)).

@@ -190,10 +190,8 @@ impl ErrorPipe {
         match self.0.read(&mut bytes) {
             Ok(8) => Report::from_bytes(bytes).map_or(ExecState::Execed, ExecState::Failed),
             Ok(_) => ExecState::Execed,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => ExecState::Pending,
-                _ => ExecState::Execed,
-            },
+            Err(error) if super::is_passing(&error) => ExecState::Pending,
+            Err(_) => ExecState::Execed,
         }
     }
 }

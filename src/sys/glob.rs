@@ -15,7 +15,7 @@ pub fn matches(pattern: &str) -> Vec<PathBuf> {
     let done = unsafe { libc::glob(pattern.as_ptr(), 0, None, &raw mut found) };
     let mut paths = Vec::new();
     if done == 0 {
-        for index in 0..usize::try_from(found.gl_pathc).unwrap_or(0) {
+        for index in 0..found.gl_pathc {
             // SAFETY: glob filled `gl_pathv` with `gl_pathc` C strings.
             let path = unsafe { CStr::from_ptr(*found.gl_pathv.add(index)) };
             paths.push(PathBuf::from(OsStr::from_bytes(path.to_bytes())));

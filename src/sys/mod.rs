@@ -36,6 +36,11 @@ pub fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
 }
 
+/// Nothing there just now, or a signal came in between: to be tried again, not an error.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 /// A system call's result: −1 is an error, its reason in `errno`.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }

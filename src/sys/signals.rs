@@ -120,11 +120,8 @@ impl SignalFd {
         };
         let Ok(size) = usize::try_from(size) else {
             let error = io::Error::last_os_error();
-            return match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(false),
-                io::ErrorKind::Interrupted => Ok(true),
-                _ => Err(error),
-            };
+            let interrupted = error.kind() == io::ErrorKind::Interrupted;
+            return if super::is_passing(&error) { Ok(interrupted) } else { Err(error) };
         };
         let count = size / size_of::<libc::signalfd_siginfo>();
         for info in buffer.iter().take(count) {

@@ -147,10 +147,12 @@ fn known_directive(
         let message = format!("unknown directive {name} in [{}]", section.name());
         let problem = Problem::error(span, message);
         let elsewhere = directive::sections_of(name);
-        problems.push(match (elsewhere.first(), directive::suggest(section, name)) {
-            (Some(other), _) => problem.hint(format!("{name} belongs to [{}]", other.name())),
-            (None, Some(near)) => problem.hint(format!("did you mean {near}?")),
-            (None, None) => problem,
+        problems.push(match elsewhere.first() {
+            Some(other) => problem.hint(format!("{name} belongs to [{}]", other.name())),
+            None => match directive::suggest(section, name) {
+                Some(near) => problem.hint(format!("did you mean {near}?")),
+                None => problem,
+            },
         });
     }
     found

@@ -74,19 +74,28 @@ impl ExecCommand {
     /// `${FOO}` is replaced where it stands. `$FOO` as a whole word becomes zero or more
     /// words, split at white space with quotes respected. `$$` is `$`; unset is empty.
     pub fn argv(&self, environment: &Environment) -> Vec<OsString> {
-        let first = self.argv0.as_ref().unwrap_or(&self.program);
-        let mut argv = vec![OsString::from(first)];
+        let mut argv = Vec::with_capacity(self.arguments.len() + 1);
+        for word in self.argv0.iter() {
+            self.expand_into(&mut argv, word, environment);
+        }
+        if argv.is_empty() {
+            argv.push(OsString::from(&self.program));
+        }
         for argument in &self.arguments {
-            if self.no_expansion {
-                argv.push(OsString::from(argument));
-            } else if let Some(name) = whole_variable(argument) {
-                let value = environment.get(OsStr::new(name));
-                argv.extend(value.map(|value| split_value(value)).unwrap_or_default());
-            } else {
-                argv.push(replace_variables(argument, environment));
-            }
+            self.expand_into(&mut argv, argument, environment);
         }
         argv
+    }
+
+    fn expand_into(&self, argv: &mut Vec<OsString>, word: &str, environment: &Environment) {
+        if self.no_expansion {
+            argv.push(OsString::from(word));
+        } else if let Some(name) = whole_variable(word) {
+            let value = environment.get(OsStr::new(name));
+            argv.extend(value.map(|value| split_value(value)).unwrap_or_default());
+        } else {
+            argv.push(replace_variables(word, environment));
+        }
     }
 }
 
@@ -130,16 +139,21 @@ fn replace_variables(word: &str, environment: &Environment) -> OsString {
             rest = tail;
             continue;
         }
-        let closed = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
-        match closed.filter(|(name, _)| !name.contains(':')) {
-            Some((name, tail)) => {
-                result.push(environment.get(OsStr::new(name)).map_or(OsStr::new(""), |v| v));
-                rest = tail;
-            }
-            None => {
-                result.push("$");
-                rest = after;
-            }
+        let Some(inner) = after.strip_prefix('{') else {
+            result.push("$");
+            rest = after;
+            continue;
+        };
+        let (name, tail) = inner.split_at(inner.find([':', '}']).unwrap_or(inner.len()));
+        if let Some(tail) = tail.strip_prefix('}') {
+            result.push(environment.get(OsStr::new(name)).map_or(OsStr::new(""), |v| v));
+            rest = tail;
+        } else {
+            // Without its `}` all of the rest is literal, with a `:` all before that.
+            result.push("${");
+            result.push(name);
+            result.push(tail.get(..1).unwrap_or_default());
+            rest = tail.get(1..).unwrap_or_default();
         }
     }
     result.push(rest);
@@ -373,3 +387,240 @@ fn odd_variable(word: &Word) -> Option<ValueError> {
 }
 
 const DOLLAR: &str = "write $$ for a dollar sign";
+
+#[cfg(test)]
+mod tests {
+    use super::super::name::UnitName;
+    use super::super::specifier::HostFacts;
+    use super::*;
+
+    type Parsed = (Vec<ExecCommand>, Vec<ValueError>, Vec<ValueError>);
+
+    fn parse(text: &str) -> Parsed {
+        let unit = UnitName::parse("web@3.service").unwrap();
+        let host = HostFacts::default();
+        parse_commands(text, &Specifiers { unit: &unit, fragment: None, host: &host })
+    }
+
+    /// Each command as its flags, program, `argv[0]` where it differs, and arguments.
+    fn shown(text: &str) -> String {
+        let (commands, errors, warnings) = parse(text);
+        assert_eq!((errors, warnings), (vec![], vec![]), "{text}");
+        commands.iter().map(show).collect::<Vec<_>>().join(" ; ")
+    }
+
+    fn show(command: &ExecCommand) -> String {
+        let flags = [
+            (command.ignore_failure, '-'),
+            (command.no_expansion, ':'),
+            (command.full_privileges, '+'),
+            (command.no_setuid, '!'),
+        ];
+        let mut text: String = flags.iter().filter(|(on, _)| *on).map(|(_, c)| *c).collect();
+        text.push_str(&command.program);
+        if let Some(argv0) = &command.argv0 {
+            text.push_str(&format!(" @{argv0}"));
+        }
+        command.arguments.iter().for_each(|argument| text.push_str(&format!(" <{argument}>")));
+        text
+    }
+
+    #[test]
+    fn lines() {
+        for (text, expected) in [
+            ("", ""),
+            ("  ", ""),
+            ("/bin/echo one \"two two\"", "/bin/echo <one> <two two>"),
+            ("/a///b x", "/a/b @/a///b <x>"),
+            ("/./a/./b", "/a/b @/./a/./b"),
+            ("uvicorn app:app --fd 3", "uvicorn <app:app> <--fd> <3>"),
+            ("@/a///b ///argv0 r1", "/a/b @///argv0 <r1>"),
+            ("-@/a/b argv0a r1", "-/a/b @argv0a <r1>"),
+            ("@-/a/b argv0b", "-/a/b @argv0b"),
+            ("-:+/a", "-:+/a"),
+            ("+:@-/a b", "-:+/a @b"),
+            ("!/a", "!/a"),
+            ("!!/a", "/a"),
+            ("\"-/a b\" c", "-/a b <c>"),
+            ("\"/PATH WITH SPACES/daemon\" '-1 -2'", "/PATH WITH SPACES/daemon <-1 -2>"),
+            (r#""/PATH\sWITH\x20SPACES/d" -1"#, "/PATH WITH SPACES/d <-1>"),
+            ("/bin/echo %i %%i \"%n\"", "/bin/echo <3> <%i> <web@3.service>"),
+            ("/opt/%p/%p", "/opt/web/web"),
+            ("/bin/echo foo\"bar baz\"qux", "/bin/echo <foobar bazqux>"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn semicolons() {
+        for (text, expected) in [
+            ("/a b ; /c d", "/a <b> ; /c <d>"),
+            ("/a ; -/c ; +/d", "/a ; -/c ; +/d"),
+            ("/a b ;", "/a <b>"),
+            ("/a b ; ", "/a <b>"),
+            ("/a ; ; /b ; ;", "/a ; /b"),
+            ("; /a", "/a"),
+            ("/find \\; x", "/find <;> <x>"),
+            ("/find \\;", "/find <;>"),
+            (r#"/find ";" x"#, "/find <;> <x>"),
+            (r"/find \073 x", "/find <;> <x>"),
+            ("/find ';'", "/find <;>"),
+            ("/a b; c", "/a <b;> <c>"),
+            ("/a ;b", "/a <;b>"),
+            ("@/a \\; b", "/a @; <b>"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+        let (commands, errors, warnings) = parse(r"/find \;x");
+        assert_eq!((show(&commands[0]), errors), (r"/find <\;x>".to_string(), vec![]));
+        assert_eq!(warnings[0].range, Some(6..8));
+    }
+
+    #[test]
+    fn refused() {
+        for (text, range) in [
+            ("/a/b/", 0..5),
+            ("/", 0..1),
+            (r"/a\ue", 0..5),
+            (r"/a\", 0..3),
+            (r#"/a\""#, 0..4),
+            ("/a 'foo", 3..4),
+            (r"/a 'foo\", 3..4),
+            ("'/a", 0..1),
+            ("@", 0..1),
+            ("@/x", 0..3),
+            ("@/x ; /y", 0..3),
+            ("+ /x", 0..1),
+            ("+!/x", 0..4),
+            ("!!!/x", 0..5),
+            ("::/x", 0..4),
+            ("bin/x", 0..5),
+            ("./x", 0..3),
+            ("..", 0..2),
+            ("/x a%Q", 4..6),
+            ("/x 'a%Q'", 3..8),
+            ("+/x%Q", 3..5),
+            ("/x ; /y 'z", 8..9),
+            (r"/x \xff", 3..7),
+            ("/x a\0b", 3..6),
+        ] {
+            let (commands, errors, _) = parse(text);
+            let [error] = errors.as_slice() else { panic!("{text}: {commands:?} {errors:?}") };
+            assert_eq!(error.range, Some(range), "{text}: {error}");
+        }
+        assert_eq!(parse("/x ; /y 'z").0.len(), 1);
+    }
+
+    /// With the prefix `-` the same is a warning, and what came before stays.
+    #[test]
+    fn dropped_with_a_warning() {
+        for text in [
+            "--/x",
+            "- /x",
+            "-",
+            "-/a/",
+            "-/a 'b",
+            "-'/a",
+            "-@/a",
+            r"-/a\ue",
+            "-bin/x",
+            "-/x %Q",
+            "-@-/RValue a",
+        ] {
+            let (commands, errors, warnings) = parse(text);
+            assert_eq!((commands, errors), (vec![], vec![]), "{text}");
+            assert!(warnings[0].message.ends_with("the prefix - drops the command"), "{text}");
+        }
+        let (commands, errors, warnings) = parse("/a ; -/b/ ; /c");
+        assert_eq!((commands.len(), errors.len(), warnings.len()), (1, 0, 1));
+        // The prefix counts for its own command only.
+        assert_eq!(parse("-/a ; /b/").1.len(), 1);
+    }
+
+    #[test]
+    fn unknown_escapes_stay() {
+        let (commands, errors, warnings) = parse(r"/bin/grep '\w+\K' \x00 a\");
+        assert_eq!(show(&commands[0]), r"/bin/grep <\w+\K> <\x00> <a\>");
+        assert_eq!((errors.len(), warnings.len()), (0, 4));
+    }
+
+    fn expanded(text: &str) -> Vec<String> {
+        let environment: Environment = [
+            ("ONE", "one"),
+            ("TWO", "two two"),
+            ("THREE", ""),
+            ("QUOTED", "'a b' c\\ d \"\" e'f g'"),
+            ("OPEN", "x 'y z"),
+            ("TAIL", "x\\"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let (commands, errors, _) = parse(text);
+        assert_eq!(errors, [], "{text}");
+        let argv = commands[0].argv(&environment);
+        argv.into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn variables() {
+        for (text, expected) in [
+            ("/e ${ONE} ${TWO} ${THREE}", &["/e", "one", "two two", ""][..]),
+            ("/e $ONE $TWO $THREE", &["/e", "one", "two", "two"]),
+            ("/e ${ONE}x${TWO} a${THREE}b", &["/e", "onextwo two", "ab"]),
+            ("/e --p=$ONE a$ONE", &["/e", "--p=$ONE", "a$ONE"]),
+            ("/e FOO$$ $$ONE $${ONE} $$", &["/e", "FOO$", "$ONE", "${ONE}", "$"]),
+            ("/e $NONE ${NONE} x${NONE}", &["/e", "", "x"]),
+            ("/e ${ONE:-x} ${ONE:+${TWO}}", &["/e", "${ONE:-x}", "${ONE:+two two}"]),
+            ("/e ${ONE $ x$ ${}", &["/e", "${ONE", "x$", ""]),
+            ("/e 'a${ONE $$' '${A$$B:$$}'", &["/e", "a${ONE $$", "${A$$B:$}"]),
+            ("/e ${ONE${TWO}}", &["/e", "}"]),
+            ("/e $QUOTED", &["/e", "a b", "c d", "", "ef g"]),
+            ("/e $OPEN $TAIL", &["/e", "x", "y z", "x"]),
+            ("/e '$TWO' \"${TWO}\"", &["/e", "two", "two", "two two"]),
+            (":/e $ONE ${ONE} $$", &["/e", "$ONE", "${ONE}", "$$"]),
+            ("@/e ${ONE} ${ONE}", &["one", "one"]),
+            ("@/e $NONE x", &["/e", "x"]),
+            ("$ONE x", &["$ONE", "x"]),
+            ("/bin/${ONE}", &["/bin/${ONE}"]),
+        ] {
+            assert_eq!(expanded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_that_do_not_do_what_they_seem_to() {
+        for (text, hint) in [
+            ("/e --port=$PORT", Some("write --port=${PORT}, or $$PORT for the text")),
+            ("/e $HOME/x", Some("write ${HOME}/x")),
+            ("/e $", Some("write $$ for a dollar sign")),
+            ("/bin/sh -c 'exec web --port=$PORT'", None),
+            ("/bin/sh -c 'echo $HOME'", None),
+            (":/e --port=$PORT", None),
+            ("/e $$ $FOO ${FOO}/x", None),
+        ] {
+            let (_, errors, warnings) = parse(text);
+            let found = warnings.first().and_then(|warning| warning.hint.as_deref());
+            assert_eq!((errors, found), (vec![], hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn arrays_are_taken_as_they_are() {
+        let words = ["/bin/e", "-x", "$ONE", "${ONE}", "%i", ";", ""].map(str::to_string);
+        let command = ExecCommand::from_argv(words.to_vec()).unwrap();
+        let argv = command.argv(&[("ONE".into(), "1".into())].into());
+        assert_eq!(argv, words.map(OsString::from));
+        for (argv, message) in [
+            (&[][..], "the command is empty: its first word is the program"),
+            (&[""], "the command is empty: its first word is the program"),
+            (&["/a", "b\0"], "a word holds a NUL byte, which no program can be given"),
+            (&["a/b"], "the program \"a/b\" is neither an absolute path nor a bare name"),
+            (&["/a/"], "the program \"/a/\" is a directory"),
+        ] {
+            let argv = argv.iter().map(|word| word.to_string()).collect();
+            assert_eq!(ExecCommand::from_argv(argv).unwrap_err().message, message);
+        }
+        assert_eq!(ExecCommand::from_argv(vec!["/my prog".into()]).unwrap().program, "/my prog");
+    }
+}

@@ -110,3 +110,65 @@ impl fmt::Display for ConditionDisplay<'_> {
         write!(f, "{}{}={trigger}{negate}{parameter}", self.word, kind.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(text: &str) -> Condition {
+        parse_condition(ConditionKind::PathExists, text)
+    }
+
+    #[test]
+    fn signs() {
+        for (text, trigger, negate, parameter) in [
+            ("/x", false, false, "/x"),
+            ("!/x", false, true, "/x"),
+            ("|/x", true, false, "/x"),
+            ("|!/x", true, true, "/x"),
+            ("| ! /x", true, true, "/x"),
+            ("!|/x", false, true, "|/x"), // the order is |!
+            ("", false, false, ""),
+        ] {
+            let parameter = parameter.to_string();
+            let kind = ConditionKind::PathExists;
+            assert_eq!(condition(text), Condition { kind, parameter, trigger, negate }, "{text}");
+        }
+        assert_eq!(condition("| !/x").display("Condition").to_string(), "ConditionPathExists=|!/x");
+        let environment = parse_condition(ConditionKind::Environment, "A=1");
+        assert_eq!(environment.display("Assert").to_string(), "AssertEnvironment=A=1");
+        assert!(!environment.kind.is_path());
+    }
+
+    /// `/t` holds, `/f` does not.
+    #[test]
+    fn combined() {
+        for (lines, decided) in [
+            (&[][..], None),
+            (&["/t", "!/f"], None),
+            (&["/t", "/f", "!/t"], Some("/f")),
+            (&["!/t"], Some("/t")),
+            (&["|/f", "|/t"], None),
+            (&["|!/f", "|/f"], None),
+            (&["|/f", "|!/t"], Some("/f")),
+            (&["|/t", "/f"], Some("/f")),
+            (&["|/f", "/t"], Some("/f")),
+        ] {
+            let conditions: Vec<Condition> = lines.iter().map(|line| condition(line)).collect();
+            let result = combine(&conditions, |condition| condition.parameter == "/t");
+            assert_eq!(result.err().map(|c| c.parameter.as_str()), decided, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_twice_or_in_vain() {
+        let conditions: Vec<Condition> = ["|/t", "|/u", "/f", "/v"].map(condition).into();
+        let mut asked = Vec::new();
+        let result = combine(&conditions, |condition| {
+            asked.push(condition.parameter.clone());
+            condition.parameter == "/t"
+        });
+        assert!(result.is_err());
+        assert_eq!(asked, ["/t", "/f"]);
+    }
+}

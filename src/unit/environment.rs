@@ -255,3 +255,125 @@ pub fn apply_unset(environment: &mut Environment, unset: &[String]) {
         })
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::name::UnitName;
+    use super::super::specifier::HostFacts;
+    use super::*;
+
+    fn assignments(text: &str) -> Result<Vec<(String, String)>, ValueError> {
+        let unit = UnitName::parse("web@3.service").unwrap();
+        let host = HostFacts::default();
+        parse_assignments(text, &Specifiers { unit: &unit, fragment: None, host: &host })
+    }
+
+    #[test]
+    fn items() {
+        let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
+        for (text, expected) in [
+            ("", vec![]),
+            (
+                r#""VAR1=word1 word2" VAR2=word3 "VAR3=$word 5 6""#,
+                vec![pair("VAR1", "word1 word2"), pair("VAR2", "word3"), pair("VAR3", "$word 5 6")],
+            ),
+            ("A=1 A=2 _b=", vec![pair("A", "1"), pair("A", "2"), pair("_b", "")]),
+            ("I=%i P=50%% U=a=b", vec![pair("I", "3"), pair("P", "50%"), pair("U", "a=b")]),
+            (r"T=a\tb\nc", vec![pair("T", "a\tb\nc")]),
+        ] {
+            assert_eq!(assignments(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_assignment() {
+        for (text, range) in [
+            ("A=1 B", 4..5),
+            ("1A=x", 0..4),
+            ("=x", 0..2),
+            ("A-B=x", 0..5),
+            ("É=x", 0..4),
+            ("A=1 B='x", 6..7),
+            (r"A=\w", 2..4),
+            (r"A=\x07", 0..6),
+            ("A=1 B=%Q", 6..8),
+            ("'A=%Q'", 0..6),
+        ] {
+            assert_eq!(assignments(text).unwrap_err().range, Some(range), "{text}");
+        }
+    }
+
+    fn file(text: &str) -> (Vec<(String, String)>, FileProblems) {
+        let (found, problems) = parse_environment_file(text.as_bytes());
+        let text = |s: OsString| s.into_string().unwrap();
+        (found.into_iter().map(|(name, value)| (text(name), text(value))).collect(), problems)
+    }
+
+    #[test]
+    fn files() {
+        for (text, name, value) in [
+            ("A=b", "A", "b"),
+            ("  A =  b c  \n", "A", "b c"),
+            ("A=\r\n", "A", ""),
+            ("# c\n; d\n\n \t\nA=b # not a comment", "A", "b # not a comment"),
+            (r"A=a\b", "A", "ab"),
+            ("A=a\\\n b", "A", "a b"),
+            ("A=a\\ \n", "A", "a "),
+            (r"A='a\b $c'", "A", r"a\b $c"),
+            (r#"A="\a \" \\ \` \$""#, "A", r#"\a " \ ` $"#),
+            ("A=\"a\\\nb\nc\"", "A", "ab\nc"),
+            ("A='a\nb'", "A", "a\nb"),
+            ("A='a' \"b\"  c d ", "A", "abc d"),
+            ("A=x\"y\"", "A", "x\"y\""),
+            ("A=' a ' ", "A", " a "),
+            ("# c \\\nA=b", "A", "b"),
+            ("A=a=b", "A", "a=b"),
+            ("export=1", "export", "1"),
+        ] {
+            assert_eq!(
+                file(text),
+                (vec![(name.to_string(), value.to_string())], vec![]),
+                "{text:?}"
+            );
+        }
+        let (two, _) = file("A=1\nB=2\nA=3");
+        assert_eq!(
+            two.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(),
+            ["1", "2", "3"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file() {
+        for (text, line, why) in [
+            ("\nA\nB=1", 2, "\"A\" is no assignment: it has no ="),
+            (
+                "B=1\nexport A=1",
+                2,
+                "\"export A\" is no variable name: letters, digits and _ only, no digit first",
+            ),
+            ("B=1\n\n#\nA=\u{7}", 4, "the value of A holds the control character '\\u{7}'"),
+            ("B=1\nA=\"x\ny\0\"", 2, "the value of A holds the control character '\\0'"),
+        ] {
+            assert_eq!(
+                file(text),
+                (vec![("B".to_string(), "1".to_string())], vec![(line, why.to_string())]),
+                "{text:?}"
+            );
+        }
+        let (found, problems) = file("A='x\ny");
+        assert_eq!(found, [("A".to_string(), "x\ny".to_string())]);
+        assert_eq!(problems, [(1, "the quote in the value of A is never closed".to_string())]);
+        let (found, problems) = parse_environment_file(b"A=\xff\nB=1");
+        assert_eq!(found.len(), 1);
+        assert_eq!(problems, [(1, "the value of A is no UTF-8".to_string())]);
+    }
+
+    #[test]
+    fn unset() {
+        let mut environment: Environment =
+            [("A", "1"), ("B", "2"), ("C", "3")].map(|(n, v)| (n.into(), v.into())).into();
+        apply_unset(&mut environment, &["A".into(), "B=9".into(), "C=3".into(), "D".into()]);
+        assert_eq!(environment, [("B".into(), "2".into())].into());
+    }
+}

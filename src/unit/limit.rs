@@ -73,3 +73,50 @@ fn nice(text: &str) -> Result<u64, ValueError> {
     }
     parse_unsigned(text, 0..=40)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits() {
+        for (resource, text, soft, hard) in [
+            (Resource::Nofile, "1024:524288", Some(1024), Some(524_288)),
+            (Resource::Nofile, "65536", Some(65_536), Some(65_536)),
+            (Resource::Nofile, "infinity", None, None),
+            (Resource::Nofile, "18446744073709551615", None, None),
+            (Resource::Nproc, "10:infinity", Some(10), None),
+            (Resource::Memlock, "8M:1.5G", Some(8 << 20), Some(3 << 29)),
+            (Resource::Core, "0", Some(0), Some(0)),
+            (Resource::Cpu, "5", Some(5), Some(5)),
+            (Resource::Cpu, "1500ms:1min", Some(2), Some(60)),
+            (Resource::Rttime, "5", Some(5), Some(5)),
+            (Resource::Rttime, "60:5s", Some(60), Some(5_000_000)),
+            (Resource::Nice, "+5", Some(15), Some(15)),
+            (Resource::Nice, "-20", Some(40), Some(40)),
+            (Resource::Nice, "20:40", Some(20), Some(40)),
+        ] {
+            assert_eq!(parse_limit(resource, text), Ok(Limit { soft, hard }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_limit() {
+        for (resource, text, range) in [
+            (Resource::Nofile, "", None),
+            (Resource::Nofile, "-1", None),
+            (Resource::Nofile, "8K", None),
+            (Resource::Nofile, "1024:", Some(5..5)),
+            (Resource::Nofile, "x:1", Some(0..1)),
+            (Resource::Memlock, "8M:4Q", Some(3..5)),
+            (Resource::Cpu, "1:5x", Some(3..4)),
+            (Resource::Nice, "+20", None),
+            (Resource::Nice, "-21", None),
+            (Resource::Nice, "41", None),
+            (Resource::Nofile, "2:1", None),
+            (Resource::Nofile, "infinity:1", None),
+        ] {
+            assert_eq!(parse_limit(resource, text).unwrap_err().range, range, "{text}");
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Not how they run (`manager`). Everything here is pure but [`load`], which reads the files.
 //! **Invariant:** reading returns a value and a list of [`Problem`]s; it never fails or panics.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,13 +15,17 @@ pub mod command_unit;
 pub mod condition;
 pub mod directive;
 pub mod environment;
+pub mod exit_status;
 pub mod graph;
 pub mod limit;
+#[allow(clippy::disallowed_methods)] // the only file access
 pub mod load;
 pub mod name;
 pub mod passwd;
 pub mod problem;
 pub mod process;
+#[cfg(test)]
+mod properties;
 pub mod raw;
 pub mod service;
 pub mod specifier;
@@ -203,3 +209,9 @@ impl UnitSet {
         started.map(|unit| unit.name.clone()).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
+mod arbitrary_tests;
+#[cfg(test)]
+mod verify_tests;

@@ -145,9 +145,10 @@ fn offset_in_literal(literal: &str, wanted: usize) -> usize {
     }
     let end = literal.len().saturating_sub(quotes);
     let mut value = 0;
-    while value < wanted && at < end {
+    while at < end {
         let (written, meant) = unit_at(literal.get(at..end).unwrap_or(""), basic, quotes == 3);
-        if written == 0 {
+        // A line that goes on stands before the byte, not at it.
+        if written == 0 || (value >= wanted && meant > 0) {
             break;
         }
         at += written;
@@ -203,7 +204,8 @@ mod tests {
         check(r#""\u00e4b""#, 2, 7);
         check(r#""\x41b""#, 1, 5);
         check("\"\"\"\nab\"\"\"", 1, 5);
-        check("\"\"\"a \\\n   b\"\"\"", 3, 12);
+        check("\"\"\"a \\\n   b\"\"\"", 2, 10);
+        check("\"\"\"a \\\n   b\"\"\"", 3, 11);
         check("'''a\nb'''", 2, 5);
         check("\"ä\"", 2, 3);
         check("\"a\"", 99, 2);

@@ -293,3 +293,110 @@ pub fn unescape_path(name: &str) -> Result<String, ValueError> {
     }
     Ok(format!("/{path}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(unit: &str, text: &str) -> Result<String, ValueError> {
+        let unit = UnitName::parse(unit).unwrap();
+        let host = HostFacts {
+            hostname: "box.example.org".to_string(),
+            machine_id: Some("0123".to_string()),
+            kernel_release: "6.1".to_string(),
+            os_release: [("ID".to_string(), "debian".to_string())].into(),
+            ..HostFacts::default()
+        };
+        let fragment = Some(Path::new("/etc/rinit/web.toml"));
+        Specifiers { unit: &unit, fragment, host: &host }.expand(text)
+    }
+
+    #[test]
+    fn names() {
+        let unit = r"my-web@a-b\x2dc.service";
+        for (text, expected) in [
+            ("%n", unit),
+            ("%N", r"my-web@a-b\x2dc"),
+            ("%p|%P", "my-web|my/web"),
+            ("%i|%I", r"a-b\x2dc|a/b-c"),
+            ("%j|%J", "web|web"),
+            ("%f", "/a/b-c"),
+            ("%d", r"/run/credentials/my-web@a-b\x2dc.service"),
+            ("100%%i", "100%i"),
+            ("plain é", "plain é"),
+        ] {
+            assert_eq!(expand(unit, text).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(
+            expand("srv-data.service", "%i|%I|%f|%p|%j").as_deref(),
+            Ok("||/srv/data|srv-data|data")
+        );
+    }
+
+    #[test]
+    fn hosts() {
+        for (text, expected) in [
+            ("%H %l %q", "box.example.org box box.example.org"),
+            ("%t %S %C %L %E", "/run /var/lib /var/cache /var/log /etc"),
+            ("%T %V", "/tmp /var/tmp"),
+            ("%u %U %g %G %h %s", "root 0 root 0 /root /bin/sh"),
+            ("%m %v %a", "0123 6.1 x86-64"),
+            ("%o[%w%W%M%A%B]", "debian[]"),
+            ("%y %Y", "/etc/rinit/web.toml /etc/rinit"),
+        ] {
+            assert_eq!(expand("web.service", text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_expanded() {
+        for (text, message, range) in [
+            ("a %Q", "%Q is no specifier", 2..4),
+            ("é%é", "%é is no specifier", 2..5),
+            ("100%", "a % at the end stands for nothing", 3..4),
+            ("%b", "%b is not known on this host", 0..2),
+        ] {
+            let error = expand("web.service", text).unwrap_err();
+            assert_eq!((error.message.as_str(), error.range), (message, Some(range)), "{text}");
+        }
+        assert!(expand(r"web@\x.service", "%I").is_err());
+        assert_eq!(expand(r"web@\x.service", "%i").as_deref(), Ok(r"\x"));
+        let unit = UnitName::parse("main.service").unwrap();
+        let host = HostFacts::default();
+        let bare = Specifiers { unit: &unit, fragment: None, host: &host };
+        for text in ["%y", "%Y", "%m", "%o"] {
+            assert!(bare.expand(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_escaped_and_back() {
+        for (text, escaped) in [
+            ("foo/bar", "foo-bar"),
+            ("foo-bar", r"foo\x2dbar"),
+            (".hidden", r"\x2ehidden"),
+            ("a.b_c:d", "a.b_c:d"),
+            ("é\\", r"\xc3\xa9\x5c"),
+            ("", ""),
+        ] {
+            assert_eq!(escape(text), escaped);
+            assert_eq!(unescape(escaped).as_deref(), Ok(text));
+        }
+        for (path, escaped, back) in [
+            ("/", "-", "/"),
+            ("//a///b/", "a-b", "/a/b"),
+            ("/a/./b", "a-b", "/a/b"),
+            ("/.x", r"\x2ex", "/.x"),
+        ] {
+            assert_eq!(escape_path(path).as_deref(), Ok(escaped));
+            assert_eq!(unescape_path(escaped).as_deref(), Ok(back));
+        }
+        assert!(escape_path("/a/../b").is_err());
+        for name in [r"\", r"\x", r"\x0", r"\xg0", r"\x00", r"\xff", r"\y41"] {
+            assert!(unescape(name).is_err(), "{name}");
+        }
+        for name in ["", "a--b", "..", "-a"] {
+            assert!(unescape_path(name).is_err(), "{name}");
+        }
+    }
+}

@@ -204,3 +204,72 @@ fn unescape(text: &str) -> Option<(Unescaped, usize)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        split_words(text).unwrap().0.into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn quotes_and_escapes() {
+        for (text, expected) in [
+            ("", &[][..]),
+            (" \t\n\r ", &[]),
+            ("a  b\tc", &["a", "b", "c"]),
+            (r#""a b" 'c d'"#, &["a b", "c d"]),
+            (r#""" ''"#, &["", ""]),
+            (r#"yay'foo'bar --x="a b""#, &["yayfoobar", "--x=a b"]),
+            (r#""it's" 'say "hi"'"#, &["it's", "say \"hi\""]),
+            (r"a\sb \x41 \101 \u00e9 \U0001F600", &["a b", "A", "A", "é", "😀"]),
+            (r"\xc3\xa9 a\tb \\ \' \a\b\f\v", &["é", "a\tb", "\\", "'", "\u{7}\u{8}\u{c}\u{b}"]),
+            (r#"'a\'b' "c\"d""#, &["a'b", "c\"d"]),
+            ("ü 'ö ä'", &["ü", "ö ä"]),
+        ] {
+            assert_eq!(words(text), expected, "{text}");
+            assert_eq!(split_words(text).unwrap().1, [], "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_escapes_stay_with_a_warning() {
+        for (text, expected, at) in [
+            (r"'\w+'", r"\w+", 1..3),
+            (r"\;x", r"\;x", 0..2),
+            (r"\x00", r"\x00", 0..2),
+            (r"\xZZ", r"\xZZ", 0..2),
+            (r"\x+1", r"\x+1", 0..2),
+            (r"\400", r"\400", 0..2),
+            (r"\ud800", r"\ud800", 0..2),
+            (r"\U00110000", r"\U00110000", 0..2),
+            (r"\é", r"\é", 0..3),
+            (r"a\", r"a\", 1..2),
+        ] {
+            let (words, warnings) = split_words(text).unwrap();
+            assert_eq!(words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), [expected]);
+            let [warning] = warnings.as_slice() else { panic!("{text}: {warnings:?}") };
+            assert_eq!(warning.range, Some(at), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_is_pointed_at() {
+        for (text, at) in [("a 'b c", 2..3), ("\"", 0..1), ("x=\"a\\\"", 2..3), ("'a\\", 0..1)] {
+            let error = split_words(text).unwrap_err();
+            assert_eq!(error.range, Some(at), "{text}");
+            assert!(error.message.ends_with("is never closed"), "{}", error.message);
+        }
+        assert_eq!(split_words(r"a \xff").unwrap_err().range, Some(2..6));
+    }
+
+    #[test]
+    fn words_know_where_they_stand() {
+        let text = r#"  a "b c"  d\se "#;
+        let found = split_words(text).unwrap().0;
+        let places: Vec<_> =
+            found.iter().map(|word| (&text[word.range.clone()], word.quoted)).collect();
+        assert_eq!(places, [("a", false), ("\"b c\"", true), ("d\\se", false)]);
+    }
+}

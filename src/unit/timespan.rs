@@ -190,3 +190,81 @@ pub fn format_timespan(span: Duration) -> String {
     }
     if parts.is_empty() { "0".to_string() } else { parts.join(" ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (text, microseconds) in [
+            ("5", 5_000_000),
+            ("0", 0),
+            ("5.5s", 5_500_000),
+            (".7", 700_000),
+            ("3.1s.2", 3_300_000),
+            ("+3.1s", 3_100_000),
+            ("12.34 .56", 12_900_000),
+            ("5min 20s", 320_000_000),
+            ("1min30s", 90_000_000),
+            ("1 m", 60_000_000),
+            ("1M", 2_629_800_000_000),
+            ("1y", 31_557_600_000_000),
+            ("100ms", 100_000),
+            ("7µs 3μs", 10),
+            ("  2 h  ", 7_200_000_000),
+        ] {
+            let span = Duration::from_micros(microseconds);
+            assert_eq!(parse_timespan(text), Ok(Some(span)), "{text}");
+        }
+        assert_eq!(parse_timespan(" infinity "), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_span() {
+        for (text, why, range) in [
+            ("5x", "unknown unit \"x\"", 1..2),
+            ("1s 5parsecs", "unknown unit \"parsecs\"", 4..11),
+            ("5 x", "a number must stand before \"x\"", 2..3),
+            ("-5s", "it is negative", 0..3),
+            ("1s -5s", "it is negative", 3..6),
+            ("5.", "a digit must follow the point", 0..2),
+            ("3.s", "a digit must follow the point", 0..3),
+            ("3.-1", "a digit must follow the point", 0..4),
+            ("12.34.56", "a number has one point", 5..8),
+            ("infinity .7", "nothing may follow infinity", 9..11),
+            ("s", "a number must stand before \"s\"", 0..1),
+            ("+.7", "a number must stand before \"+.7\"", 0..3),
+            ("9999999999999999999", "it is longer than 584,542 years", 0..19),
+            ("600000y", "it is longer than 584,542 years", 0..7),
+            ("400000y 400000y", "it is longer than 584,542 years", 8..15),
+        ] {
+            let error = parse_timespan(text).unwrap_err();
+            assert_eq!(error.message, format!("{text:?} is no time span: {why}"));
+            assert_eq!(error.range, Some(range), "{text}");
+        }
+        for text in ["", " "] {
+            assert_eq!(parse_timespan(text).unwrap_err().message, "a time span is missing");
+        }
+    }
+
+    #[test]
+    fn written() {
+        for (microseconds, text) in [
+            (0, "0"),
+            (1, "1us"),
+            (1_500, "1.5ms"),
+            (100_000, "100ms"),
+            (5_500_000, "5.5s"),
+            (5_000_001, "5.000001s"),
+            (90_000_000, "1min 30s"),
+            (3_600_000_005, "1h 5us"),
+            (36_817_200_000_000, "1y 2month"),
+            (694_861_000_000, "1w 1d 1h 1min 1s"),
+        ] {
+            assert_eq!(format_timespan(Duration::from_micros(microseconds)), text);
+        }
+        assert_eq!(format_timespan(Duration::from_nanos(999)), "0");
+        assert!(!format_timespan(Duration::MAX).is_empty());
+    }
+}

@@ -1,7 +1,8 @@
-//! The texts of values, read: numbers, booleans, sizes, modes, signals, exit statuses, streams.
+//! The texts of values, read: numbers, booleans, sizes, modes, signals, streams.
 //!
 //! Not which directive takes which of them (the table of directives says that), and not time
-//! spans and resource limits, which have their own modules and are re-exported here.
+//! spans, resource limits and exit statuses, which have their own modules and are re-exported
+//! here.
 //! **Invariant:** every function is total: any text gives a value or a [`ValueError`].
 
 #![forbid(unsafe_code)]
@@ -11,9 +12,9 @@ use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
 use super::process::Signal;
-use super::service::{ExitStatusSet, StandardStream};
-use super::syntax::split_words;
+use super::service::StandardStream;
 
+pub use super::exit_status::{EXIT_STATUS_NAMES, parse_exit_statuses};
 pub use super::limit::parse_limit;
 pub use super::timespan::{format_timespan, parse_timespan};
 
@@ -29,9 +30,10 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    /// An error about the whole value.
+    /// An error about the whole value. Control characters are shown escaped: what a file holds
+    /// must not reach a terminal.
     pub fn new(message: impl Into<String>) -> ValueError {
-        ValueError { message: message.into(), range: None, hint: None }
+        ValueError { message: printable(message.into()), range: None, hint: None }
     }
 
     /// With the bytes it is about.
@@ -44,7 +46,7 @@ impl ValueError {
     /// With what to write instead.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> ValueError {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(hint.into()));
         self
     }
 
@@ -58,6 +60,21 @@ impl ValueError {
         self.hint = suggest(word, candidates).map(|found| format!("did you mean {found:?}?"));
         self
     }
+}
+
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 impl fmt::Display for ValueError {
@@ -211,7 +228,7 @@ pub fn parse_signed(text: &str, range: RangeInclusive<i64>) -> Result<i64, Value
 }
 
 /// An integer as strtoull(3) with base 0 reads it, and `0b`, `0o` too; saturated.
-fn read_integer(text: &str) -> Option<i128> {
+pub(super) fn read_integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -251,133 +268,14 @@ pub fn parse_signal(text: &str) -> Result<Signal, ValueError> {
     })
 }
 
-fn signal_names() -> Vec<String> {
+pub(super) fn signal_names() -> Vec<String> {
     (1..=31).filter_map(Signal::from_number).map(Signal::name).collect()
 }
 
-fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> &'a str {
+pub(super) fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> &'a str {
     match (text.get(..prefix.len()), text.get(prefix.len()..)) {
         (Some(start), Some(rest)) if start.eq_ignore_ascii_case(prefix) => rest,
         (Some(_) | None, Some(_) | None) => text,
-    }
-}
-
-/// Names of exit statuses (systemd.exec(5), PROCESS EXIT CODES): C's, LSB's, BSD's, systemd's.
-pub const EXIT_STATUS_NAMES: [(&str, u8); 67] = [
-    ("SUCCESS", 0),
-    ("FAILURE", 1),
-    ("INVALIDARGUMENT", 2),
-    ("NOTIMPLEMENTED", 3),
-    ("NOPERMISSION", 4),
-    ("NOTINSTALLED", 5),
-    ("NOTCONFIGURED", 6),
-    ("NOTRUNNING", 7),
-    ("USAGE", 64),
-    ("DATAERR", 65),
-    ("NOINPUT", 66),
-    ("NOUSER", 67),
-    ("NOHOST", 68),
-    ("UNAVAILABLE", 69),
-    ("SOFTWARE", 70),
-    ("OSERR", 71),
-    ("OSFILE", 72),
-    ("CANTCREAT", 73),
-    ("IOERR", 74),
-    ("TEMPFAIL", 75),
-    ("PROTOCOL", 76),
-    ("NOPERM", 77),
-    ("CONFIG", 78),
-    ("CHDIR", 200),
-    ("NICE", 201),
-    ("FDS", 202),
-    ("EXEC", 203),
-    ("MEMORY", 204),
-    ("LIMITS", 205),
-    ("OOM_ADJUST", 206),
-    ("SIGNAL_MASK", 207),
-    ("STDIN", 208),
-    ("STDOUT", 209),
-    ("CHROOT", 210),
-    ("IOPRIO", 211),
-    ("TIMERSLACK", 212),
-    ("SECUREBITS", 213),
-    ("SETSCHEDULER", 214),
-    ("CPUAFFINITY", 215),
-    ("GROUP", 216),
-    ("USER", 217),
-    ("CAPABILITIES", 218),
-    ("CGROUP", 219),
-    ("SETSID", 220),
-    ("CONFIRM", 221),
-    ("STDERR", 222),
-    ("PAM", 224),
-    ("NETWORK", 225),
-    ("NAMESPACE", 226),
-    ("NO_NEW_PRIVILEGES", 227),
-    ("SECCOMP", 228),
-    ("SELINUX_CONTEXT", 229),
-    ("PERSONALITY", 230),
-    ("APPARMOR", 231),
-    ("ADDRESS_FAMILIES", 232),
-    ("RUNTIME_DIRECTORY", 233),
-    ("CHOWN", 235),
-    ("SMACK_PROCESS_LABEL", 236),
-    ("KEYRING", 237),
-    ("STATE_DIRECTORY", 238),
-    ("CACHE_DIRECTORY", 239),
-    ("LOGS_DIRECTORY", 240),
-    ("CONFIGURATION_DIRECTORY", 241),
-    ("NUMA_POLICY", 242),
-    ("CREDENTIALS", 243),
-    ("BPF", 244),
-    ("EXCEPTION", 255),
-];
-
-/// Adds the exit statuses and signals of one line to `into`; the empty text resets it.
-///
-/// # Errors
-/// A word is no status and no signal; then `into` is as it was.
-pub fn parse_exit_statuses(text: &str, into: &mut ExitStatusSet) -> Result<(), ValueError> {
-    let mut found = ExitStatusSet::default();
-    let (words, _) = split_words(text)?;
-    for word in &words {
-        match exit_code(&word.text) {
-            Some(code) => {
-                found.codes.insert(code);
-            }
-            None => {
-                let signal = parse_signal(&word.text).ok().filter(|_| !is_number(&word.text));
-                let known = signal.ok_or_else(|| exit_status_error(&word.text, word.range.clone()));
-                found.signals.insert(known?);
-            }
-        }
-    }
-    if words.is_empty() {
-        *into = found;
-    } else {
-        into.codes.extend(found.codes);
-        into.signals.extend(found.signals);
-    }
-    Ok(())
-}
-
-fn is_number(word: &str) -> bool {
-    read_integer(word).is_some()
-}
-
-fn exit_code(word: &str) -> Option<u8> {
-    let named = EXIT_STATUS_NAMES.iter().find(|(name, _)| *name == word).map(|(_, code)| *code);
-    named.or_else(|| read_integer(word).and_then(|number| u8::try_from(number).ok()))
-}
-
-fn exit_status_error(word: &str, range: Range<usize>) -> ValueError {
-    let names = signal_names();
-    let known = EXIT_STATUS_NAMES.iter().map(|(name, _)| *name);
-    let bare = strip_prefix_ignoring_case(strip_prefix_ignoring_case(word, "EXIT_"), "EX_");
-    let error = ValueError::new(format!("{word:?} is no exit status and no signal")).at(range);
-    match suggest(bare, known.chain(names.iter().map(String::as_str))) {
-        Some(name) => error.hint(format!("did you mean {name:?}?")),
-        None => error.hint("a number from 0 to 255, a name such as TEMPFAIL, or a signal"),
     }
 }
 
@@ -457,6 +355,9 @@ pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in candidates {
         let letters: Vec<char> = candidate.to_lowercase().chars().take(LONGEST).collect();
+        if letters.len().abs_diff(wanted.len()) > allowed {
+            continue;
+        }
         let distance = edit_distance(&wanted, &letters);
         if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
@@ -501,4 +402,150 @@ pub(super) fn skip_whitespace(text: &str) -> &str {
 pub(super) fn split_digits(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans() {
+        for text in ["yes", "true", "on", "1", "y", "t", "True", "ON", "Y"] {
+            assert_eq!(parse_bool(text), Ok(true), "{text}");
+        }
+        for text in ["no", "false", "off", "0", "n", "f", "False", "OFF"] {
+            assert_eq!(parse_bool(text), Ok(false), "{text}");
+        }
+        for text in ["", "2", "yess", " yes", "enabled"] {
+            assert!(parse_bool(text).unwrap_err().hint.is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("512B", 512),
+            ("512M", 512 << 20),
+            ("1.5G", 3 << 29),
+            ("10.M", 10 << 20),
+            ("1G 512M", (1 << 30) + (512 << 20)),
+            ("1G512M", (1 << 30) + (512 << 20)),
+            ("4 K", 4096),
+            ("+4K", 4096),
+            ("0.1K", 102),
+            ("7E", 7 << 60),
+        ] {
+            assert_eq!(parse_size(text), Ok(Some(bytes)), "{text}");
+        }
+        assert_eq!(parse_size("infinity"), Ok(None));
+        for text in [
+            "",
+            "M",
+            "-1",
+            "512m",
+            "512MB",
+            "512MiB",
+            ".5G",
+            "1M 1G",
+            "1M 1M",
+            "5 5",
+            "8E",
+            "16E",
+            "5M ",
+            "99999999999999999999",
+            "50%",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (text, mode) in [("0", 0), ("22", 0o22), ("0022", 0o22), ("7777", 0o7777)] {
+            assert_eq!(parse_mode(text), Ok(mode), "{text}");
+        }
+        for text in ["", "8", "10000", "+22", "-1", "0o22", "rwx", " 22"] {
+            assert!(parse_mode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn integers() {
+        for (text, number) in
+            [("0", 0), ("19", 19), ("-20", -20), ("+5", 5), ("0x10", 16), ("-0b11", -3), ("010", 8)]
+        {
+            assert_eq!(parse_signed(text, -20..=19), Ok(number), "{text}");
+        }
+        assert_eq!(parse_unsigned("18446744073709551615", 0..=u64::MAX), Ok(u64::MAX));
+        for text in ["", "-", "+", "1.5", "x", "0x", "1_000", "--1", "08", "٣"] {
+            let error = parse_signed(text, -20..=19).unwrap_err().message;
+            assert_eq!(error, format!("{text:?} is no number from -20 to 19"));
+        }
+        let error = parse_unsigned("256", 0..=255).unwrap_err().message;
+        assert_eq!(error, "256 is not in the range from 0 to 255");
+        for text in ["-1", "18446744073709551616", "999999999999999999999999999999999999999999"] {
+            assert!(parse_unsigned(text, 0..=u64::MAX).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_and_what_was_meant() {
+        assert_eq!(parse_signal("SIGTERM"), Ok(Signal::TERM));
+        assert_eq!(parse_signal("RTMIN+3"), Ok(Signal::RTMIN_3));
+        for (text, hint) in [
+            ("SIGTREM", "did you mean \"SIGTERM\"?"),
+            ("sigkil", "did you mean \"SIGKILL\"?"),
+            ("99", "a name such as SIGTERM, RTMIN+3, or a number from 1 to 64"),
+        ] {
+            let error = parse_signal(text).unwrap_err();
+            assert_eq!(error.message, format!("{text:?} is no signal"));
+            assert_eq!(error.hint.as_deref(), Some(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn streams() {
+        let file = |path: &str| StandardStream::File(path.to_string());
+        assert_eq!(parse_stream_input("tty-fail"), Ok(StandardStream::Tty));
+        assert_eq!(parse_stream_input("null"), Ok(StandardStream::Null));
+        assert_eq!(parse_stream_input("file:/a b"), Ok(file("/a b")));
+        for text in ["journal", "syslog", "kmsg+console", "inherit"] {
+            assert_eq!(parse_stream_output(text), Ok(StandardStream::Inherit), "{text}");
+        }
+        assert_eq!(parse_stream_output("file:/x"), Ok(file("/x")));
+        assert_eq!(parse_stream_output("append:/x"), Ok(StandardStream::Append("/x".into())));
+        assert_eq!(parse_stream_output("truncate:/x"), Ok(StandardStream::Truncate("/x".into())));
+        for text in ["data", "socket", "fd", "fd:web"] {
+            let message = parse_stream_input(text).unwrap_err().message;
+            assert_eq!(message, format!("{text:?} is not supported yet"));
+        }
+        assert!(parse_stream_input("append:/x").is_err());
+        assert!(parse_stream_output("data").is_err());
+        let relative = parse_stream_output("append:log").unwrap_err();
+        assert_eq!(relative.message, "\"log\" is no absolute path of a file");
+        assert_eq!(relative.range, Some(7..10));
+        let typo = parse_stream_output("inherti").unwrap_err();
+        assert_eq!(typo.hint.as_deref(), Some("did you mean \"inherit\"?"));
+    }
+
+    #[test]
+    fn suggestions() {
+        let words = ["ExecStart", "ExecStartPre", "ExecStop", "Restart", "RestartSec", "User"];
+        for (word, found) in [
+            ("execstart", Some("ExecStart")),
+            ("ExecStrat", Some("ExecStart")),
+            ("ExecStartPer", Some("ExecStartPre")),
+            ("Restrat", Some("Restart")),
+            ("Usr", Some("User")),
+            ("RestartSecs", Some("RestartSec")),
+            ("Memory", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(suggest(word, words.into_iter()), found, "{word}");
+        }
+        assert_eq!(suggest(&"x".repeat(100_000), words.into_iter()), None);
+    }
 }

@@ -165,8 +165,10 @@ fn unknown(
         let message = format!("{own}: {list} names {name}, and there is no such unit, ignoring");
         Problem::warning(span, message)
     };
-    match value::suggest(name.as_str(), index.keys().map(UnitName::as_str)) {
-        Some(near) => problem.hint(format!("did you mean {near}?")),
+    // The suffix is the same on nearly every name, so only what stands before it is compared.
+    let alike = index.keys().filter(|known| known.kind() == name.kind() && *known != own);
+    match value::suggest(name.stem(), alike.map(UnitName::stem)) {
+        Some(near) => problem.hint(format!("did you mean {near}{}?", name.kind().suffix())),
         None => problem,
     }
 }

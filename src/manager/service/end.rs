@@ -2,8 +2,6 @@
 //!
 //! Not what that means for other units and for rinit (`ends`).
 
-use std::time::Duration;
-
 use super::super::backoff::restart_delay;
 use super::super::event::Fact;
 use super::super::out::Out;
@@ -52,8 +50,7 @@ impl Service {
 
     fn schedule_restart(&mut self, out: &mut Out) {
         let service = &self.unit.service;
-        let up = self.ready_at.map_or(Duration::ZERO, |ready| out.now.since(ready));
-        if self.ready_at.is_some() && up >= service.restart_reset {
+        if self.up.is_some_and(|up| up >= service.restart_reset) {
             self.attempt = 0;
         }
         self.attempt = self.attempt.saturating_add(1);

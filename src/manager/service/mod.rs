@@ -83,6 +83,8 @@ pub(super) struct Service {
     pub graceful_until: Option<Timestamp>,
     /// …and none at all longer than until here.
     pub abandon_at: Option<Timestamp>,
+    /// Its handlers know that the start limit refuses it; they are not started for each refusal.
+    pub limit_told: bool,
     start_limit: StartLimit,
     /// Restarts in a row, as the backoff counts them.
     attempt: u32,
@@ -95,6 +97,8 @@ pub(super) struct Service {
     n_retries: u32,
     /// When this run became ready.
     ready_at: Option<Timestamp>,
+    /// How long this run was up, once it is not any more: its stop does not count.
+    up: Option<Duration>,
     /// The main command was started with success: ExecStop= has something to stop.
     started: bool,
     waiting: Waiting,
@@ -126,6 +130,7 @@ impl Service {
             killed_late: false,
             graceful_until: None,
             abandon_at: None,
+            limit_told: false,
             start_limit: StartLimit::default(),
             attempt: 0,
             index: 0,
@@ -135,6 +140,7 @@ impl Service {
             retry: None,
             n_retries: 0,
             ready_at: None,
+            up: None,
             started: false,
             waiting: Waiting::ForProcesses,
             checking: false,
@@ -187,6 +193,11 @@ impl Service {
         }
         if from == state {
             return;
+        }
+        let was_up = matches!(from, SubState::Running | SubState::Exited | SubState::Reload);
+        let is_up = matches!(state, SubState::Running | SubState::Exited | SubState::Reload);
+        if was_up && !is_up {
+            self.up = self.ready_at.map(|ready| out.now.since(ready));
         }
         self.state = state;
         self.state_since = out.now;

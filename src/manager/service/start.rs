@@ -57,6 +57,7 @@ impl Service {
         self.index = 0;
         self.n_retries = 0;
         self.ready_at = None;
+        self.up = None;
         self.started = false;
         self.waiting = Waiting::ForProcesses;
         self.may_restart = true;
@@ -88,6 +89,7 @@ impl Service {
     fn conditions_met(&mut self, out: &mut Out) {
         let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
         if self.start_limit.allow(out.now, burst, interval) {
+            self.limit_told = false;
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
             self.failed_exit = None;

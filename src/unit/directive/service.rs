@@ -188,7 +188,7 @@ fn service_type(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     if let Value::Text(text) = &item.value
         && TYPES_LATER.contains(&text.as_str())
     {
-        let message = format!("Type={text} is not supported by this version of rinit");
+        let message = format!("{text:?} is not supported by this version of rinit");
         let hint = "with Type=exec it counts as started once its program runs".to_string();
         cx.refuse(item, ValueError { message, range: None, hint: Some(hint) });
         return;

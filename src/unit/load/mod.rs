@@ -350,3 +350,6 @@ fn read_toml(path: &Path, problems: &mut Vec<Problem>) -> Option<RawUnit> {
     }
     Some(raw)
 }
+
+#[cfg(test)]
+mod tests;

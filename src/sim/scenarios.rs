@@ -1,0 +1,55 @@
+//! Scripts that once broke a rule, or nearly, and are kept.
+//!
+//! Each is what `schedules` printed, with a name that says what went wrong.
+
+use super::choices::{Choices, Script};
+use super::run::run;
+
+/// No rule is broken, and the run is longer than its boot.
+fn check(script: &str) {
+    let outcome = run(&mut Choices::from_script(&Script::parse(script)), None, true);
+    assert_eq!(outcome.broken, None, "{}", outcome.trace.join("\n"));
+    assert!(outcome.events > 3, "{}", outcome.trace.join("\n"));
+}
+
+#[test]
+fn one_plain_service_and_a_stop() {
+    check("");
+}
+
+#[test]
+fn a_handler_that_upholds_the_unit_that_failed() {
+    check(
+        "units 2\nplain 0 1\ndemand 0 0 3\nruntime-max 4\nlimit-burst 0 4\nlink 0 0 22\n\
+         handler 0 3",
+    );
+}
+
+#[test]
+fn a_client_that_waits_for_a_stop_when_the_budget_ends() {
+    check("units 1\nplain 0 1\nruntime-max 4\nstep 30\nreaction 6\nkill-delay 8\nrequest 3");
+}
+
+#[test]
+fn no_budget_at_all_and_nothing_is_left_behind() {
+    check("plain 1\nlists 8\nkill-flags 12\nbudget 7");
+}
+
+#[test]
+fn a_remaining_step_and_no_budget() {
+    check("units 2\nsteps 5\nplain 0 1 1\nremain 1\nkill-signal 0 0 5\nkill-flags 0 12\nbudget 7");
+}
+
+#[test]
+fn a_main_process_that_even_sigkill_does_not_end() {
+    check(
+        "units 3\nplain 1 1 0 1\ndemand 3\ntype 0 0 0 5\nrestart 0 0 0 2\nrestart-sec 0 0 1\n\
+         timeout-start 0 0 1\ntimeout-stop 0 0 3\ntimeout-mode 0 0 0 0 0 0 3\nlink 20\nfate 0 39\n\
+         kill-delay 0 0 7\nstray 11",
+    );
+}
+
+#[test]
+fn a_restart_while_fork_is_tried_again() {
+    check("plain 1\ntemper 7\nlists 1\nstep 0 0 0 30\nfate 0 1\nrequest 6");
+}

@@ -1,0 +1,444 @@
+//! Real files and directories, one for each row of what bad input gets.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::cli::diagnostics::{Style, render};
+use crate::cli::plain;
+
+const SERVICE: &str = "[Service]\nExecStart = '/bin/sh -c true'\n";
+
+fn request(directory: &Path) -> LoadRequest {
+    LoadRequest { directories: vec![directory.to_path_buf()], ..LoadRequest::default() }
+}
+
+fn drawn(loaded: &Loaded, directory: &Path) -> String {
+    let style = Style { colour: false, notes: true };
+    let text = render(&loaded.problems, "nothing was started", style);
+    assert_eq!(plain::render(&loaded.problems, "nothing was started", true), text);
+    text.replace(&directory.display().to_string(), "DIR")
+}
+
+fn check(fill: impl FnOnce(&Path), expect: Expect) {
+    check_with(|_| (), fill, expect);
+}
+
+fn check_with(change: impl FnOnce(&mut LoadRequest), fill: impl FnOnce(&Path), expect: Expect) {
+    let directory = tempfile::tempdir().unwrap();
+    fill(directory.path());
+    let mut request = request(directory.path());
+    change(&mut request);
+    expect.assert_eq(&drawn(&load(&request), directory.path()));
+}
+
+fn write(directory: &Path, name: &str, text: &str) {
+    fs::write(directory.join(name), text).unwrap();
+}
+
+#[test]
+fn files_that_are_no_text() {
+    check(
+        |dir| {
+            fs::write(dir.join("bytes.toml"), b"[Unit]\nDescription = '\xff'\n").unwrap();
+            fs::create_dir(dir.join("directory.toml")).unwrap();
+            symlink("/nowhere/at/all", dir.join("dangling.toml")).unwrap();
+            symlink("/dev/null", dir.join("null.toml")).unwrap();
+            symlink("loop.toml", dir.join("loop.toml")).unwrap();
+            write(dir, "empty.toml", "");
+            write(dir, "comment.toml", "# nothing\n");
+            write(dir, "huge.toml", &"#".repeat(2 << 20));
+            write(dir, "a b.toml", SERVICE);
+            nix::unistd::mkfifo(&dir.join("fifo.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        },
+        expect![[r#"
+            error: DIR/a b.toml names no unit: ' ' cannot stand in a unit's name
+
+            error: DIR/bytes.toml:2: not UTF-8: byte 0xff at offset 22
+
+            error: DIR/dangling.toml is a link to /nowhere/at/all, which does not exist
+
+            error: DIR/directory.toml is a directory, not a file
+
+            error: DIR/empty.toml defines nothing
+             |
+             = help: a unit has [Service]; [Install] Enabled = false keeps one from starting
+
+            error: DIR/fifo.toml is not a regular file, so it defines nothing
+
+            error: DIR/huge.toml has 2097152 bytes; a unit has at most 1048576
+
+            error: DIR/null.toml is not a regular file, so it defines nothing
+
+            error: cannot read DIR/loop.toml: Too many levels of symbolic links (os error 40)
+
+            error: DIR/comment.toml defines nothing
+             --> DIR/comment.toml:1:1
+              |
+            1 | # nothing
+              | ^
+              |
+              = help: a unit has [Service]; [Install] Enabled = false keeps one from starting
+
+            10 errors: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_that_may_not_be_read() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: root may read every file");
+        return;
+    }
+    check(
+        |dir| {
+            write(dir, "secret.toml", SERVICE);
+            let mode = fs::Permissions::from_mode(0o000);
+            fs::set_permissions(dir.join("secret.toml"), mode).unwrap();
+        },
+        expect![[r#"
+            error: cannot read DIR/secret.toml: Permission denied (os error 13)
+
+            1 error: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn names_that_count_and_names_that_do_not() {
+    check(
+        |dir| {
+            write(dir, "web.toml", SERVICE);
+            for name in ["..data", ".web.toml.swp", "README.md", "web.toml~", "x.toml.bak"] {
+                write(dir, name, "not a unit");
+            }
+        },
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn systemds_spelling_is_refused() {
+    check(
+        |dir| {
+            write(dir, "web.toml", SERVICE);
+            write(dir, "web.service", "[Service]\nExecStart=true\n");
+            write(dir, "db.socket", "");
+            fs::create_dir(dir.join("db.service.d")).unwrap();
+        },
+        expect![[r#"
+            error: DIR/db.service.d: systemd's spelling is not read by this version of rinit
+             |
+             = help: write it as TOML, NAME.toml, with the same directives
+
+            error: DIR/db.socket: systemd's spelling is not read by this version of rinit
+             |
+             = help: write it as TOML, NAME.toml, with the same directives
+
+            error: DIR/web.service and DIR/web.toml both define web.service
+             |
+             = help: keep the .toml: this version reads TOML only
+
+            3 errors: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn directories() {
+    check_with(
+        |request| request.directories = vec!["/nowhere/units".into()],
+        |_| (),
+        expect![[r#"
+            error: the units directory /nowhere/units does not exist
+             |
+             = help: name another with --units DIR, or give a COMMAND
+
+            1 error: nothing was started
+        "#]],
+    );
+    check_with(
+        |request| {
+            request.directories = vec!["/nowhere/units".into()];
+            request.default_directory_may_be_absent = true;
+            request.command = Some((vec!["x".into()], Vec::new()));
+        },
+        |_| (),
+        expect![[r#""#]],
+    );
+    check(
+        |_| (),
+        expect![[r#"
+        error: nothing to run: no COMMAND, and no unit (NAME.toml) in DIR
+         |
+         = help: rinit -- COMMAND, or rinit --units DIR
+
+        1 error: nothing was started
+    "#]],
+    );
+    check_with(
+        |request| request.directories.clear(),
+        |_| (),
+        expect![[r#"
+        error: nothing to run: there is no COMMAND and no units directory
+         |
+         = help: rinit -- COMMAND, or rinit --units DIR
+
+        1 error: nothing was started
+    "#]],
+    );
+    check_with(
+        |request| request.directories = vec!["/dev/null".into()],
+        |_| (),
+        expect![[r#"
+        error: cannot list the units directory /dev/null: Not a directory (os error 20)
+
+        1 error: nothing was started
+    "#]],
+    );
+}
+
+#[test]
+fn the_first_directory_wins_and_drop_ins_add_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    for dir in [&one, &two] {
+        fs::create_dir_all(dir.join("web.toml.d")).unwrap();
+        write(dir, "web.toml", SERVICE);
+        write(dir, "rinit.toml", "[Manager]\nDefaultRestart = 'always'\nShutdownTimeoutSec = 5\n");
+    }
+    write(&one, "web.toml.d/20.toml", "[Service]\nNice = 1\n");
+    write(&two, "web.toml.d/20.toml", "[Service]\nNice = 2\n");
+    write(&two, "web.toml.d/10.toml", "[Service]\nNice = 3\nUMask = '0077'\n");
+    fs::create_dir_all(two.join("gone.toml.d")).unwrap();
+    write(&two, "gone.toml.d/1.toml", "[Service]\n");
+    let directories = vec![one, two];
+    let loaded = load(&LoadRequest { directories, ..LoadRequest::default() });
+    expect![[r#"
+        warning: DIR/two/gone.toml.d/1.toml changes gone.service, which no file defines
+
+        note: DIR/two/rinit.toml is not read: DIR/one/rinit.toml goes first
+
+        note: DIR/two/web.toml is not read: DIR/one/web.toml defines the unit already
+
+        1 warning, 2 notes: nothing was started
+    "#]]
+    .assert_eq(&drawn(&loaded, directory.path()));
+    let unit = loaded.units.get(&UnitName::service("web").unwrap()).unwrap();
+    assert_eq!(unit.service.exec.nice, Some(1));
+    assert_eq!(unit.service.exec.umask, Some(0o077));
+    assert_eq!(unit.service.restart, crate::unit::service::Restart::Always);
+    assert_eq!(loaded.manager.shutdown_timeout, Some(std::time::Duration::from_secs(5)));
+}
+
+#[test]
+fn what_the_host_does_not_have() {
+    check_with(
+        |request| {
+            let path = ("PATH".into(), "/bin:/usr/bin".into());
+            request.inherited_environment = Environment::from([path]);
+        },
+        |dir| {
+            write(dir, "a.toml", "[Service]\nExecStart = 'no-such-program x'\n");
+            write(dir, "b.toml", "[Service]\nExecStart = '/no/such/program'\nUser = 'nobdy'\n");
+            write(dir, "c.toml", "[Service]\nExecStart = '/etc/passwd'\nGroup = 'no-group-here'\n");
+            write(dir, "d.toml", "[Service]\nExecStart = '/etc'\nEnvironmentFile = '/no/file'\n");
+            write(
+                dir,
+                "e.toml",
+                "[Service]\nExecStart = '-/no/program'\nUser = 12345\n\
+                                  EnvironmentFile = ['-/no/file', '/no/*.env']\n",
+            );
+            write(
+                dir,
+                "f.toml",
+                "[Unit]\nConditionPathExists = '/no'\n[Service]\n\
+                                  ExecStart = '/no/program'\n",
+            );
+        },
+        expect![[r#"
+            error: a.service: there is no program no-such-program
+             --> DIR/a.toml:2:13
+              |
+            2 | ExecStart = 'no-such-program x'
+              |             ^^^^^^^^^^^^^^^^^^^
+              |
+              = help: looked in /bin:/usr/bin
+
+            error: b.service: there is no program /no/such/program
+             --> DIR/b.toml:2:13
+              |
+            2 | ExecStart = '/no/such/program'
+              |             ^^^^^^^^^^^^^^^^^^
+
+            error: b.service: there is no user nobdy
+             --> DIR/b.toml:3:8
+              |
+            3 | User = 'nobdy'
+              |        ^^^^^^^
+              |
+              = help: did you mean nobody?
+
+            error: c.service: /etc/passwd is not executable
+             --> DIR/c.toml:2:13
+              |
+            2 | ExecStart = '/etc/passwd'
+              |             ^^^^^^^^^^^^^
+
+            error: c.service: there is no group no-group-here
+             --> DIR/c.toml:3:9
+              |
+            3 | Group = 'no-group-here'
+              |         ^^^^^^^^^^^^^^^
+              |
+              = help: /etc/group does not have it; a number needs no entry there
+
+            error: d.service: /etc is not a program
+             --> DIR/d.toml:2:13
+              |
+            2 | ExecStart = '/etc'
+              |             ^^^^^^
+
+            error: d.service: cannot read the environment file /no/file: No such file or directory (os error 2)
+             --> DIR/d.toml:3:19
+              |
+            3 | EnvironmentFile = '/no/file'
+              |                   ^^^^^^^^^^
+              |
+              = help: "-/no/file" allows it to be missing
+
+            warning: e.service: there is no program /no/program
+             --> DIR/e.toml:2:13
+              |
+            2 | ExecStart = '-/no/program'
+              |             ^^^^^^^^^^^^^^
+
+            warning: f.service: there is no program /no/program
+             --> DIR/f.toml:4:13
+              |
+            4 | ExecStart = '/no/program'
+              |             ^^^^^^^^^^^^^
+
+            7 errors, 2 warnings: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn after_a_step_it_is_a_warning_and_for_a_command_nothing() {
+    check_with(
+        |request| request.command = Some((vec!["/no/program".into()], Vec::new())),
+        |dir| {
+            write(dir, "10-a.toml", "[Service]\nType = 'oneshot'\nExecStart = '/no/step'\n");
+            write(dir, "20-b.toml", "[Service]\nType = 'oneshot'\nExecStart = '/no/step'\n");
+            write(dir, "web.toml", "[Service]\nExecStart = '/no/web'\n");
+            write(
+                dir,
+                "free.toml",
+                "[Unit]\nDefaultDependencies = false\n[Service]\n\
+                                     ExecStart = '/no/free'\n",
+            );
+            write(
+                dir,
+                "late.toml",
+                "[Unit]\nDefaultDependencies = false\nAfter = 'web.service'\n\
+                                     [Service]\nExecStart = '/no/late'\n",
+            );
+        },
+        expect![[r#"
+            error: 10-a.service: there is no program /no/step
+             --> DIR/10-a.toml:3:13
+              |
+            3 | ExecStart = '/no/step'
+              |             ^^^^^^^^^^
+
+            warning: 20-b.service: there is no program /no/step
+             --> DIR/20-b.toml:3:13
+              |
+            3 | ExecStart = '/no/step'
+              |             ^^^^^^^^^^
+
+            error: free.service: there is no program /no/free
+             --> DIR/free.toml:4:13
+              |
+            4 | ExecStart = '/no/free'
+              |             ^^^^^^^^^^
+
+            warning: late.service: there is no program /no/late
+             --> DIR/late.toml:5:13
+              |
+            5 | ExecStart = '/no/late'
+              |             ^^^^^^^^^^
+
+            warning: web.service: there is no program /no/web
+             --> DIR/web.toml:2:13
+              |
+            2 | ExecStart = '/no/web'
+              |             ^^^^^^^^^
+
+            2 errors, 3 warnings: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn only_the_named_units() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "web.toml", SERVICE);
+    write(directory.path(), "db.toml", SERVICE);
+    let names = vec!["web".to_string(), "dbb.service".to_string()];
+    let loaded = load(&LoadRequest { names, ..request(directory.path()) });
+    expect![[r#"
+        error: --unit dbb.service: there is no such unit
+         |
+         = help: did you mean db.service?
+
+        1 error: nothing was started
+    "#]]
+    .assert_eq(&drawn(&loaded, directory.path()));
+    let boot: Vec<String> = loaded.units.boot().iter().map(ToString::to_string).collect();
+    assert_eq!(boot, ["web.service"]);
+}
+
+#[test]
+fn a_unit_called_as_the_command_is() {
+    check_with(
+        |request| request.command = Some((vec!["x".into()], Vec::new())),
+        |dir| write(dir, "main.toml", SERVICE),
+        expect![[r#"
+            error: this file defines main.service, and so does the COMMAND
+             --> DIR/main.toml:1:1
+              |
+            1 | [Service]
+              | ^
+              |
+              = help: give the file another name
+
+            1 error: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn ten_thousand_units() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "00-first.toml", "[Service]\nType='oneshot'\nExecStart='/bin/true'\n");
+    for n in 0..10_000_u32 {
+        let after = format!("[Unit]\nAfter = 's{}.service'\n{SERVICE}", n / 2 + 20_000);
+        let chain = format!("[Unit]\nAfter = 's{}.service'\n{SERVICE}", n.saturating_sub(1));
+        let text = if n % 2 == 0 || n < 2 { SERVICE } else { &chain };
+        let text = if n == 5 { &after } else { text };
+        write(directory.path(), &format!("s{n}.toml"), text);
+    }
+    let loaded = load(&request(directory.path()));
+    assert_eq!(loaded.units.units.len(), 10_001);
+    assert!(!loaded.has_errors());
+    let edges: usize = loaded.units.units.values().map(|unit| unit.after.len()).sum();
+    assert!(edges < 20_000, "{edges} edges for 10,000 units");
+    let texts = loaded.units.units.values().filter_map(|unit| unit.file.as_ref());
+    assert!(texts.into_iter().all(|file| file.text.is_empty()), "texts stay in memory");
+}
