@@ -11,7 +11,7 @@ use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, LogConfig, report};
 use crate::manager::event::ManagerConfig;
-use crate::sys::{early, memory, seed};
+use crate::sys::{early, memory, seed, signals};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
 use crate::unit::compact::compact;
@@ -77,13 +77,16 @@ fn load_apart(request: &LoadRequest) -> Loaded {
     if !request.directories.iter().any(|directory| directory.exists()) {
         return load(request); // a bare COMMAND: its start is what people time
     }
-    std::thread::scope(|scope| {
+    let loaded = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
         match builder.spawn_scoped(scope, || load(request)) {
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             Err(_) => load(request), // no room for a thread: the memory is not worth a failure
         }
-    })
+    });
+    // glibc unblocks a signal of its own with the first thread.
+    signals::set_mask(signals::ALL_BUT_FAULTS);
+    loaded
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
