@@ -1,3 +1,5 @@
+//! (tests) Children that become programs, and those that cannot.
+
 use super::*;
 use crate::sys::reap;
 use crate::unit::process::ExitStatus;
