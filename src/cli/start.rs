@@ -4,19 +4,21 @@
 //! and the exit status says of which kind it was.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, LogConfig, report};
 use crate::manager::event::ManagerConfig;
-use crate::sys::{early, seed};
+use crate::sys::{early, memory, seed};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
+use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
-use crate::unit::load::{LoadRequest, host_facts, load};
-use crate::unit::problem::{Problem, Severity};
+use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
+use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
 
 /// The exit status for wrong units (sysexits(3), EX_CONFIG).
@@ -24,6 +26,9 @@ const CONFIGURATION: u8 = 78;
 
 /// The total time of a stop: below the 10 s after which Docker kills.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// As much stack as the main thread has by default; only what is used takes memory.
+const LOAD_STACK: usize = 8 << 20;
 
 /// All of rinit.
 pub fn main() -> u8 {
@@ -40,7 +45,8 @@ pub fn main() -> u8 {
             return USAGE;
         }
     };
-    let loaded = load(&request(&options, &inherited));
+    memory::prefer_small();
+    let loaded = load_apart(&request(&options, inherited.directory.as_deref()));
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -53,15 +59,37 @@ pub fn main() -> u8 {
     }
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
-    let code = init::run(inherited, environment, loaded.units, config, options.log());
+    let log = options.log();
+    let start = inherited.directory.clone();
+    let reload = Box::new(move || load(&request(&options, start.as_deref())));
+    let reload = init::Reload(reload);
+    let units = compact(&loaded.units);
+    memory::free_wholly(loaded);
+    let code = init::run(inherited, environment, units, config, log, reload);
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))
 }
 
-fn request(options: &Options, inherited: &early::Inherited) -> LoadRequest {
+/// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
+/// its own, which is empty when the units have been copied out of it and then goes back to the
+/// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
+fn load_apart(request: &LoadRequest) -> Loaded {
+    if !request.directories.iter().any(|directory| directory.exists()) {
+        return load(request); // a bare COMMAND: its start is what people time
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
+        match builder.spawn_scoped(scope, || load(request)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => load(request), // no room for a thread: the memory is not worth a failure
+        }
+    })
+}
+
+fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
     let environment: Environment = std::env::vars_os().collect();
     // Relative to where rinit was started, which is no longer where it is.
-    let absolute = |path: &std::path::PathBuf| match &inherited.directory {
+    let absolute = |path: &PathBuf| match start {
         Some(directory) => directory.join(path),
         None => path.clone(),
     };
@@ -69,7 +97,7 @@ fn request(options: &Options, inherited: &early::Inherited) -> LoadRequest {
     let bare = has_command
         && options.properties.is_empty()
         && options.default_directory
-        && !std::path::Path::new(rinit::DEFAULT_DIRECTORY).exists();
+        && !Path::new(rinit::DEFAULT_DIRECTORY).exists();
     // A bare COMMAND has no specifier that would ask for them; its start is what people time.
     let host = if bare { HostFacts::default() } else { host_facts(&environment) };
     LoadRequest {
@@ -123,25 +151,11 @@ fn show(problems: &[Problem], options: &Options, failed: bool) {
         report::Format::Json => {
             let mut reporter = report::Reporter::new(level, format, None);
             for problem in problems {
-                reporter.message(level_of(problem.severity), one_line(problem));
+                reporter.problem(problem);
             }
             reporter.flush();
         }
     }
-}
-
-fn level_of(severity: Severity) -> report::Level {
-    match severity {
-        Severity::Error => report::Level::Error,
-        Severity::Warning => report::Level::Warn,
-        Severity::Note => report::Level::Info,
-    }
-}
-
-fn one_line(problem: &Problem) -> String {
-    let place = problem.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
-    let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
-    format!("{place}{}{hint}", problem.message)
 }
 
 /// Before the loop there is nothing that a slow reader could hold up.

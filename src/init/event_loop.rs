@@ -13,6 +13,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::Reload;
 use super::members::Members;
 use super::perform::Performed;
 use super::processes::ProcessTable;
@@ -24,7 +25,7 @@ use crate::manager::time::Timestamp;
 use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
-use crate::sys::{Pid, clock, terminal};
+use crate::sys::{Pid, clock, memory, terminal};
 use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
 
@@ -35,6 +36,9 @@ const FIRST_PIPE: usize = 2;
 
 /// So many events are handled before the world is looked at again: a flood starves no deadline.
 const BUDGET: usize = 256;
+
+/// More events than this at once are a burst: the memory for them is given back after it.
+const QUIET: usize = 32;
 
 /// So many strays are reaped in one go; they are nobody's event.
 const STRAYS: usize = 4096;
@@ -52,6 +56,7 @@ pub struct Shell {
     pub(super) members: Members,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
+    pub(super) reload: Reload,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -79,7 +84,12 @@ impl Shell {
     ///
     /// # Errors
     /// No epoll or signal descriptor.
-    pub fn new(manager: Manager, report: Reporter, spawner: Spawner) -> io::Result<Shell> {
+    pub fn new(
+        manager: Manager,
+        report: Reporter,
+        spawner: Spawner,
+        reload: Reload,
+    ) -> io::Result<Shell> {
         let poll = Poll::new()?;
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -89,6 +99,7 @@ impl Shell {
             members: Members::new(),
             report,
             spawner,
+            reload,
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -192,7 +203,7 @@ impl Shell {
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
             return true;
         };
-        process.exec_error = Some(starting.describe(report));
+        process.exec_error = Some(Box::new(starting.describe(report)));
         false
     }
 
@@ -279,7 +290,7 @@ impl Shell {
         self.to_reap = Some(pid);
         let exec_error = self.table.get_mut(id).and_then(|process| {
             process.exited = true;
-            process.exec_error.take()
+            process.exec_error.take().map(|error| *error)
         });
         Event::Exited { process: id, exit, exec_error }
     }
@@ -290,7 +301,9 @@ impl Shell {
     }
 
     fn next_signal(&mut self) -> Option<Signal> {
-        self.read_signals();
+        if self.arrived.is_empty() {
+            self.read_signals(); // the kernel's queue is bounded, ours would not be
+        }
         self.arrived.pop_front()
     }
 
@@ -308,6 +321,19 @@ impl Shell {
         }
     }
 
+    /// Once a burst is over: what its queues took goes back to the kernel.
+    fn give_back(&mut self) {
+        let burst = self.inbox.capacity().max(self.ready.capacity()) > 2 * QUIET;
+        if burst && self.inbox.is_empty() && self.ready.is_empty() {
+            self.inbox.shrink_to(QUIET);
+            self.ready.shrink_to(QUIET);
+            self.manager.shrink();
+            self.table.shrink();
+            self.members.shrink();
+            memory::trim();
+        }
+    }
+
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
         if let Some(warning) = self.members.warning() {
@@ -316,6 +342,9 @@ impl Shell {
         self.unstick();
         self.watch_newborn();
         let timeout = self.timeout();
+        if timeout != Some(Duration::ZERO) {
+            self.give_back();
+        }
         self.timer_given = false;
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted

@@ -25,6 +25,7 @@ use crate::sys::early::Inherited;
 use crate::sys::{own_uid, terminal};
 use crate::unit::UnitSet;
 use crate::unit::environment::Environment;
+use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
@@ -41,6 +42,15 @@ pub struct LogConfig {
     pub format: Format,
 }
 
+/// Reads all units again, as they were read at the start.
+pub struct Reload(pub Box<dyn Fn() -> Loaded>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
 /// Runs the units until their end; rinit's exit status.
 pub fn run(
     inherited: Inherited,
@@ -48,6 +58,7 @@ pub fn run(
     units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
+    reload: Reload,
 ) -> u8 {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
@@ -61,7 +72,7 @@ pub fn run(
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
-    let mut shell = match Shell::new(manager, report, spawner) {
+    let mut shell = match Shell::new(manager, report, spawner, reload) {
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));

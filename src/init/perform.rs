@@ -8,6 +8,7 @@ use super::report::Level;
 use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
+use crate::unit::compact::compact;
 use crate::unit::process::Signal;
 
 /// What became of an action.
@@ -41,10 +42,27 @@ impl Shell {
                 // Nobody can ask yet: there is no control socket.
                 self.report.message(Level::Debug, format!("{client:?}: {reply:?}"));
             }
+            Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),
         }
         Performed::Done
+    }
+
+    /// Reads the units again; what is wrong is said, and then nothing changes.
+    fn load(&mut self) -> Event {
+        let loaded = (self.reload.0)();
+        for problem in &loaded.problems {
+            self.report.problem(problem);
+        }
+        if loaded.has_errors() {
+            let text = "reload: the units have errors, so everything stays as it was";
+            self.report.message(Level::Error, text);
+            return Event::Loaded { units: None };
+        }
+        let count = loaded.units.units.len();
+        self.report.message(Level::Info, format!("reload: {count} units read again"));
+        Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {

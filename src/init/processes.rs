@@ -3,7 +3,7 @@
 //! Not their descendants (`members`). **Invariant:** an entry leaves in the call that reaps its
 //! pid, so every pid in here is a child of ours, alive or a zombie, and never a stranger's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manager::event::ProcessId;
 use crate::sys::Pid;
@@ -25,7 +25,7 @@ pub struct Process {
     /// The poll has its pipe.
     pub watched: bool,
     /// It never became the program.
-    pub exec_error: Option<ExecError>,
+    pub exec_error: Option<Box<ExecError>>,
 }
 
 /// All of them.
@@ -33,14 +33,14 @@ pub struct Process {
 pub struct ProcessTable {
     by_id: BTreeMap<ProcessId, Process>,
     by_pid: BTreeMap<Pid, ProcessId>,
-    by_unit: BTreeMap<UnitName, Vec<ProcessId>>,
+    of_unit: BTreeSet<(UnitName, ProcessId)>,
 }
 
 impl ProcessTable {
     /// Takes a new child in.
     pub fn insert(&mut self, id: ProcessId, pid: Pid, unit: UnitName, starting: Starting) {
         self.by_pid.insert(pid, id);
-        self.by_unit.entry(unit.clone()).or_default().push(id);
+        self.of_unit.insert((unit.clone(), id));
         let (starting, exec_error) = (Some(starting), None);
         let process = Process { pid, unit, exited: false, starting, watched: false, exec_error };
         self.by_id.insert(id, process);
@@ -50,13 +50,15 @@ impl ProcessTable {
     pub fn remove(&mut self, pid: Pid) -> Option<Process> {
         let id = self.by_pid.remove(&pid)?;
         let process = self.by_id.remove(&id)?;
-        if let Some(ids) = self.by_unit.get_mut(&process.unit) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_unit.remove(&process.unit);
-            }
-        }
+        self.of_unit.remove(&(process.unit.clone(), id));
         Some(process)
+    }
+
+    /// Repacks after a burst: grown in order a tree is half empty, built at once it is full.
+    pub fn shrink(&mut self) {
+        self.by_id = std::mem::take(&mut self.by_id).into_iter().collect();
+        self.by_pid = std::mem::take(&mut self.by_pid).into_iter().collect();
+        self.of_unit = std::mem::take(&mut self.of_unit).into_iter().collect();
     }
 
     /// The process with this id.
@@ -81,8 +83,8 @@ impl ProcessTable {
 
     /// The children of a unit, zombies included.
     pub fn of_unit(&self, unit: &UnitName) -> impl Iterator<Item = &Process> {
-        let ids = self.by_unit.get(unit).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.by_id.get(id))
+        let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
+        self.of_unit.range(all).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     /// Whether a child of the unit lives.

@@ -16,7 +16,8 @@ use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
 use crate::sys::{Pid, clock};
 use crate::unit::UnitName;
-use crate::unit::process::ExitStatus;
+use crate::unit::problem::{Problem, Severity};
+use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::timespan::format_timespan;
 
 use super::spawn_plan::{exit_code_word, exit_status_word};
@@ -79,8 +80,8 @@ pub struct Reporter {
     format: Format,
     /// The COMMAND: its own end is its own affair, and its status rinit's.
     command: Option<UnitName>,
-    /// The unit whose ExecStart= ended well just now.
-    ended: Option<UnitName>,
+    /// The unit whose ExecStart= ended well just now, and how.
+    ended: Option<(UnitName, ExitStatus)>,
     /// Units that end because their work is done, not because they are stopped.
     finishing: BTreeSet<UnitName>,
 }
@@ -90,6 +91,18 @@ impl Reporter {
     pub fn new(level: Level, format: Format, command: Option<UnitName>) -> Reporter {
         let (ended, finishing) = (None, BTreeSet::new());
         Reporter { stderr: Stderr::open(), level, format, command, ended, finishing }
+    }
+
+    /// A problem of the units, in one line.
+    pub fn problem(&mut self, problem: &Problem) {
+        let level = match problem.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+            Severity::Note => Level::Info,
+        };
+        let place = problem.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
+        let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.message(level, format!("{place}{}{hint}", problem.message));
     }
 
     /// A line about rinit itself.
@@ -103,24 +116,38 @@ impl Reporter {
         if line.level < Level::Info && self.is_commands_own_end(fact) {
             line.level = Level::Info;
         }
+        if let Some(message) = self.ended_by_itself(fact) {
+            line.message = message;
+        }
         if self.has_finished(fact) {
             "finished".clone_into(&mut line.message);
         }
         self.write(&line);
     }
 
+    /// A daemon that leaves with status 0 is not "stopping": nobody told it to, and somebody will
+    /// ask why it is gone.
+    fn ended_by_itself(&self, fact: &Fact) -> Option<String> {
+        let (ended, exit) = self.ended.as_ref()?;
+        let Fact::State { unit, from: SubState::Running | SubState::Reload, to, .. } = fact else {
+            return None;
+        };
+        let stops = matches!(to, SubState::Stop | SubState::StopSigterm) && ended == unit;
+        stops.then(|| format!("ended by itself: ExecStart {exit}"))
+    }
+
     /// A step that is done goes the same way to its end as a service that is stopped; what tells
     /// them apart is whether it ended before or after it was told to.
     fn has_finished(&mut self, fact: &Fact) -> bool {
         match fact {
-            Fact::Exited { unit, role: ProcessRole::ExecStart, clean: true, .. } => {
-                self.ended = Some(unit.clone());
+            Fact::Exited { unit, role: ProcessRole::ExecStart, clean: true, exit, .. } => {
+                self.ended = Some((unit.clone(), *exit));
                 false
             }
             Fact::State { unit, from, to, .. } => {
                 let ended = self.ended.take();
                 let starting = matches!(from, SubState::Start | SubState::StartPost);
-                if starting && ended.as_ref() == Some(unit) {
+                if starting && ended.as_ref().map(|(ended, _)| ended) == Some(unit) {
                     self.finishing.insert(unit.clone());
                 }
                 match to {
@@ -333,11 +360,18 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 Some(signal) => format!(", sending {signal}"),
                 None => String::new(),
             };
-            let message = format!("{state} took longer than {}{next}", span(*after));
+            let after = span(*after);
+            let up = matches!(state, SubState::Running | SubState::Reload);
+            let message = if up && signal.is_none() {
+                format!("RuntimeMaxSec= is over after {after}, stopping it")
+            } else {
+                format!("{state} took longer than {after}{next}")
+            };
             Line::new(Level::Warn, "message", Some(unit), message)
         }
         Fact::Abandoned { unit } => {
-            let message = "processes survived SIGKILL; going on without them";
+            let message =
+                "no signal that may be sent has ended all its processes; going on without them";
             Line::new(Level::Error, "message", Some(unit), message)
         }
         Fact::Booted { .. }
@@ -372,7 +406,16 @@ fn describe_whole(fact: &Fact) -> Line {
             let message = format!("{signal} passed on");
             return Line::new(Level::Debug, "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal } => (Level::Info, format!("{signal} means nothing here")),
+        Fact::SignalIgnored { signal: Signal::HUP } => (
+            Level::Info,
+            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned(),
+        ),
+        // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
+        Fact::SignalIgnored { signal } => {
+            let bookkeeping = Signal::BOOKKEEPING.contains(signal);
+            let level = if bookkeeping { Level::Debug } else { Level::Info };
+            (level, format!("{signal} means nothing here"))
+        }
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }

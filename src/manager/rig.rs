@@ -43,7 +43,7 @@ pub fn on(stems: &[&str]) -> Vec<Dependency> {
 /// A simple service with one command.
 pub fn simple(stem: &str) -> Unit {
     let mut unit = Unit::new(name(stem));
-    unit.service.exec_start = vec![command()];
+    unit.service.exec_start = vec![command()].into();
     unit
 }
 
@@ -57,8 +57,8 @@ pub fn oneshot(stem: &str) -> Unit {
 
 /// Ordered after, and requiring, these.
 pub fn needs(mut unit: Unit, stems: &[&str]) -> Unit {
-    unit.after = on(stems);
-    unit.requires = on(stems);
+    unit.after = on(stems).into();
+    unit.requires = on(stems).into();
     unit
 }
 
@@ -72,6 +72,8 @@ pub struct Rig {
     /// Units that answer SIGTERM by leaving one more process behind.
     pub littering: BTreeSet<UnitName>,
     late: BTreeSet<UnitName>,
+    /// What a reload reads; `None`: something with errors.
+    pub on_disk: Option<UnitSet>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
     log: String,
@@ -103,6 +105,7 @@ impl Rig {
             stubborn: BTreeSet::new(),
             littering: BTreeSet::new(),
             late: BTreeSet::new(),
+            on_disk: None,
             unmet: BTreeSet::new(),
             log: String::new(),
             exit: None,
@@ -216,6 +219,10 @@ impl Rig {
             }
             Action::KillEverything { .. } => events.push_back(Event::NothingLeft),
             Action::Release { .. } => (),
+            Action::Load => {
+                let _ = writeln!(self.log, "load");
+                events.push_back(Event::Loaded { units: self.on_disk.clone() });
+            }
             Action::Reply { reply, .. } => {
                 let _ = writeln!(self.log, "reply {reply:?}");
             }

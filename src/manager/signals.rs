@@ -13,26 +13,15 @@ use crate::unit::process::Signal;
 /// images, LXC, Podman's systemd mode.
 const STOP: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::PWR, Signal::RTMIN_3];
 
-/// Terminal and bookkeeping signals that are about rinit itself, and mean nothing to it.
-const OURS: [Signal; 7] = [
-    Signal::CHLD,
-    Signal::CONT,
-    Signal::PIPE,
-    Signal::TSTP,
-    Signal::TTIN,
-    Signal::TTOU,
-    Signal::STOP,
-];
-
 impl Manager {
     pub(super) fn on_signal(&mut self, signal: Signal) {
         if let Some((unit, main)) = self.running_command() {
             self.pass_to_command(signal, unit, main);
         } else if STOP.contains(&signal) || self.config.stop_signal == Some(signal) {
             self.on_stop_signal(signal);
-        } else if signal == Signal::HUP {
-            self.reload_all();
-        } else if OURS.contains(&signal) {
+        } else if signal == Signal::HUP && self.shutdown.is_none() {
+            self.out.act(Action::Load);
+        } else if Signal::BOOKKEEPING.contains(&signal) {
             self.out.record(Fact::SignalIgnored { signal });
         } else {
             self.forward(signal);
@@ -64,11 +53,7 @@ impl Manager {
     }
 
     /// ExecReload= of every active service that has one.
-    fn reload_all(&mut self) {
-        if self.shutdown.is_some() {
-            self.out.record(Fact::SignalIgnored { signal: Signal::HUP });
-            return;
-        }
+    pub(super) fn reload_all(&mut self) {
         let reloadable = self.services.values().filter(|service| {
             service.state == SubState::Running && !service.unit.service.exec_reload.is_empty()
         });

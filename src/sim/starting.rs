@@ -46,7 +46,9 @@ impl Checker<'_> {
         }
         let length = nanos(interval);
         let count = match self.seen[unit].window {
-            Some((begun, count)) if self.now.saturating_sub(begun) + SLACK < length => {
+            Some((begun, count))
+                if (self.now / 1000).saturating_sub(begun / 1000) <= length / 1000 =>
+            {
                 self.seen[unit].window = Some((begun, count + 1));
                 count + 1
             }
@@ -84,8 +86,14 @@ impl Checker<'_> {
     pub(super) fn scheduled(&mut self, unit: usize, delay: Duration, attempt: u32) {
         let service = &self.plan.units[unit].service;
         let formula = formula(service, attempt);
+        let name = &self.plan.units[unit].name;
+        let upheld = |by: &std::sync::Arc<crate::unit::Unit>| {
+            by.upholds.iter().any(|other| other.name == *name)
+        };
+        // A unit that others uphold and that was never up is not looked at without a pause.
+        let paused = formula == 0.0 && self.plan.units.iter().any(upheld);
         let (delay_s, slack) = (delay.as_secs_f64(), 1e-9);
-        if delay_s < 0.9 * formula - slack || delay_s > 1.1 * formula + slack {
+        if delay_s < 0.9 * formula - slack || !paused && delay_s > 1.1 * formula + slack {
             let name = self.name(unit);
             self.broken(Rule::DelayFormula, |_| {
                 format!("{name}: {delay:?} for attempt {attempt}, formula {formula} s")

@@ -140,7 +140,9 @@ impl Checker<'_> {
 
     /// A unit leaves its start or its life for its end.
     pub(super) fn stop_begins(&mut self, unit: usize) {
-        let by_itself = self.about == Some(unit) || self.seen[unit].timed_out;
+        let binds = self.plan.mask(&self.plan.units[unit].binds_to);
+        let bound = (0..self.seen.len()).any(|it| binds & (1 << it) != 0 && !self.seen[it].is_up());
+        let by_itself = self.about == Some(unit) || self.seen[unit].timed_out || bound;
         if by_itself || self.stop.forced {
             return;
         }
@@ -152,7 +154,7 @@ impl Checker<'_> {
                 continue;
             }
             let declared = &self.plan.units[other];
-            let lists = [&declared.requires, &declared.binds_to, &declared.part_of];
+            let lists = [&*declared.requires, &declared.binds_to, &declared.part_of];
             let follows = lists.iter().any(|list| self.plan.mask(list) & (1 << unit) != 0)
                 && self.handlers & (1 << other) == 0;
             // Before its own stops begin, a client's may still be under way.

@@ -3,7 +3,8 @@
 //! It may run beside its parent in the parent's own memory (`launch`). **Invariant:** it writes
 //! nowhere but on its stack: bare system calls only (`raw`), no allocation, no lock, no panic, no
 //! `errno`; the first failure goes over the pipe as eight bytes and ends the child. The signal
-//! mask is emptied last, so that a signal sent meanwhile ends the child or reaches the program.
+//! mask is emptied as soon as the terminal is handed over, with every disposition at its default: a
+//! signal sent meanwhile ends the child, even while it waits in open(2) for a FIFO's reader.
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
@@ -65,12 +66,14 @@ pub(super) unsafe fn run(plan: &ExecPlan, pointers: &Pointers, pipe: RawFd) -> !
 
 fn set_up(plan: &ExecPlan) -> Step {
     group(plan.grouping)?;
+    signals::set_mask(0);
     // SAFETY: umask cannot fail. First, for files that are opened below.
     let _ = unsafe { call(libc::SYS_umask, [plan.umask as usize]) };
     if let Some((text, required)) = &plan.oom_score_adjust {
         let written = write_file(c"/proc/self/oom_score_adj", text.as_bytes());
+        // Without the privilege it stays as it is, as in systemd: `check` has said so.
         if *required {
-            check(written, ExecStage::OomScoreAdjust)?;
+            check(unless_denied(written), ExecStage::OomScoreAdjust)?;
         }
     }
     let [input, output, error] = &plan.stdio;
@@ -85,7 +88,8 @@ fn set_up(plan: &ExecPlan) -> Step {
     if let Some(nice) = plan.nice {
         let arguments = [libc::PRIO_PROCESS as usize, 0, number(nice)];
         // SAFETY: numbers only.
-        check(unsafe { call(libc::SYS_setpriority, arguments) }, ExecStage::Nice)?;
+        let set = unsafe { call(libc::SYS_setpriority, arguments) };
+        check(unless_denied(set), ExecStage::Nice)?;
     }
     if let Directory::Inherited(path) = &plan.directory
         && path.as_bytes() != b"/"
@@ -112,7 +116,6 @@ fn set_up(plan: &ExecPlan) -> Step {
 fn become_program(plan: &ExecPlan, pointers: &Pointers) -> Failure {
     let pipe = if plan.ignore_sigpipe { Disposition::Ignore } else { Disposition::Default };
     signals::set_disposition(libc::SIGPIPE, pipe);
-    signals::set_mask(0);
     let (argv, envp) =
         (pointers.argv.as_ptr().expose_provenance(), pointers.envp.as_ptr().expose_provenance());
     let mut denied = None;
@@ -246,6 +249,14 @@ fn open(path: &CStr, flags: libc::c_int) -> Outcome {
 fn change_directory(path: &CStr) -> Outcome {
     // SAFETY: a C string.
     unsafe { call(libc::SYS_chdir, [address(path)]) }
+}
+
+/// What a lack of privilege forbids is left as it is.
+fn unless_denied(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(libc::EACCES | libc::EPERM) => Ok(0),
+        other => other,
+    }
 }
 
 fn check(outcome: Outcome, stage: ExecStage) -> Step {

@@ -102,9 +102,9 @@ impl Launch {
     /// Frees all that nobody can use any more.
     pub(super) fn free(&mut self) {
         if self.shared {
-            // Lost rather than used twice.
+            // Lost rather than used twice: neither is unmapped or freed by being dropped.
             self.given = None;
-            std::mem::forget(self.stack.take());
+            self.stack = None;
         } else if let Some(given) = self.given.take() {
             // SAFETY: leaked in `new`, and the child has left our memory or had a copy.
             drop(unsafe { Box::from_raw(given.as_ptr()) });

@@ -33,6 +33,8 @@ pub(super) unsafe fn call<const N: usize>(number: libc::c_long, arguments: [usiz
 }
 
 #[cfg(target_arch = "x86_64")]
+/// # Safety
+/// As the system call with that number demands of its arguments.
 #[inline]
 unsafe fn instruction(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let result: isize;
@@ -50,6 +52,8 @@ unsafe fn instruction(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> i
 }
 
 #[cfg(target_arch = "aarch64")]
+/// # Safety
+/// As the system call with that number demands of its arguments.
 #[inline]
 unsafe fn instruction(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let result: isize;

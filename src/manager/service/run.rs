@@ -189,6 +189,7 @@ impl Service {
             {
                 self.next_command(out, role);
             }
+            SubState::Reload if success && out.stopping => self.reloaded(out),
             SubState::Reload if success => self.next_command(out, role),
             SubState::StartPre => {
                 self.note(result, Some(exit));
@@ -231,6 +232,10 @@ impl Service {
         if let Some(retry) = self.retry.filter(|retry| retry.at <= out.now) {
             let deadline = self.deadline;
             self.retry = None;
+            if out.stopping && retry.role == ProcessRole::ExecReload {
+                self.reloaded(out); // it waits for its turn to stop, and starts nothing any more
+                return;
+            }
             self.spawn(out, retry.role);
             // The time that its state has runs on over all tries.
             self.deadline = deadline;
@@ -249,7 +254,6 @@ impl Service {
     fn timed_out(&mut self, out: &mut Out) {
         match self.state {
             SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost => {
-                self.record_timeout(out, None);
                 self.start_timed_out(out);
             }
             SubState::Reload => {

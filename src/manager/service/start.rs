@@ -40,11 +40,13 @@ impl Service {
         }
         self.held = false;
         self.begin_run(out);
-        self.enter(out, SubState::Condition, self.unit.service.timeout_start);
+        // The answer to a check always comes; an ExecCondition= has its own time.
+        self.enter(out, SubState::Condition, None);
         if self.unit.conditions.is_empty() && self.unit.asserts.is_empty() {
             self.conditions_met(out);
         } else {
             self.checking = true;
+            self.unanswered += 1;
             out.act(Action::Check { unit: self.unit.clone() });
         }
     }
@@ -66,8 +68,9 @@ impl Service {
 
     /// The conditions were looked at.
     pub fn on_checked(&mut self, out: &mut Out, outcome: CheckOutcome) {
-        if !self.checking {
-            return;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.checking || self.unanswered > 0 {
+            return; // of an earlier start
         }
         self.checking = false;
         match outcome {
@@ -255,14 +258,20 @@ impl Service {
 
     /// The start took longer than `TimeoutStartSec=`.
     pub(super) fn start_timed_out(&mut self, out: &mut Out) {
-        self.note(ServiceResult::Timeout, None);
-        match self.unit.service.timeout_start_failure_mode {
+        let service = &self.unit.service;
+        let next = match service.timeout_start_failure_mode {
             TimeoutFailureMode::Terminate if self.state == SubState::StartPost => {
-                self.exec_stop(out)
+                self.record_timeout(out, None);
+                self.note(ServiceResult::Timeout, None);
+                self.exec_stop(out);
+                return;
             }
-            TimeoutFailureMode::Terminate => self.signal(out, SubState::StopSigterm),
-            TimeoutFailureMode::Abort => self.signal(out, SubState::StopWatchdog),
-            TimeoutFailureMode::Kill => self.signal(out, SubState::StopSigkill),
-        }
+            TimeoutFailureMode::Abort => SubState::StopWatchdog,
+            TimeoutFailureMode::Kill if service.send_sigkill => SubState::StopSigkill,
+            TimeoutFailureMode::Terminate | TimeoutFailureMode::Kill => SubState::StopSigterm,
+        };
+        self.record_timeout(out, Some(self.signal_of(next)));
+        self.note(ServiceResult::Timeout, None);
+        self.signal(out, next);
     }
 }

@@ -176,7 +176,7 @@ impl Service {
         let gone = self.main.is_none() && self.control.is_none();
         let signalled = self.state == SubState::StopSigterm && self.waiting == Waiting::ForEmpty;
         if gone && signalled && self.unit.service.kill_mode == KillMode::ControlGroup {
-            self.waiting = Waiting::ForLate;
+            self.waiting = Waiting::LateToo;
             self.kill_unit(out, self.stop_signal());
             self.kill_unit(out, Signal::CONT);
             return; // the shell will say when nobody is left
@@ -215,7 +215,7 @@ impl Service {
         if self.waiting != Waiting::ForProcesses {
             return; // the shell will say so
         }
-        if self.unit.service.kill_mode == KillMode::Mixed {
+        if self.unit.service.kill_mode == KillMode::Mixed && self.unit.service.send_sigkill {
             // The rest of the unit does not outlive its main process (systemd.kill(5), mixed).
             self.waiting = Waiting::ForEmpty;
             self.kill_unit(out, self.unit.service.final_kill_signal);
@@ -253,7 +253,10 @@ impl Service {
         let next = match (self.state, mode) {
             (SubState::Stop, TimeoutFailureMode::Terminate) => Some(SubState::StopSigterm),
             (SubState::Stop, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
-            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigkill),
+            (SubState::Stop, TimeoutFailureMode::Kill) if send_sigkill => {
+                Some(SubState::StopSigkill)
+            }
+            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigterm),
             (SubState::StopSigterm, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
             (SubState::StopSigterm | SubState::StopWatchdog, _) if send_sigkill => {
                 Some(SubState::StopSigkill)
@@ -269,20 +272,20 @@ impl Service {
         let kills = matches!(next, SubState::StopSigkill | SubState::FinalSigkill);
         self.record_timeout(out, Some(self.signal_of(next)));
         self.note(ServiceResult::Timeout, None);
-        self.killed_late |= kills && self.has_whom_to_signal();
+        self.killed_late |= kills && self.kill_reaches_anything();
         self.signal(out, next);
     }
 
-    /// Whether KillMode= lets anybody be signalled at all, as far as is known here.
-    fn has_whom_to_signal(&self) -> bool {
+    /// Whether KillMode= leaves anybody whom SIGKILL would hit.
+    fn kill_reaches_anything(&self) -> bool {
         match self.unit.service.kill_mode {
-            KillMode::None => false,
-            KillMode::Process => self.main.is_some() || self.control.is_some(),
             KillMode::ControlGroup | KillMode::Mixed => true,
+            KillMode::Process => self.main.is_some() || self.control.is_some(),
+            KillMode::None => false,
         }
     }
 
-    fn signal_of(&self, state: SubState) -> Signal {
+    pub(super) fn signal_of(&self, state: SubState) -> Signal {
         match state {
             SubState::StopSigkill | SubState::FinalSigkill => self.unit.service.final_kill_signal,
             SubState::StopWatchdog => self.unit.service.watchdog_signal,

@@ -1,4 +1,4 @@
-//! (tests) Children that become programs, and those that cannot.
+//! (tests) Real children: what they get, and what their failures say.
 
 use super::*;
 use crate::sys::reap;
