@@ -148,6 +148,26 @@ fn what_ignores_sigterm_is_killed_at_its_timeout() {
 }
 
 #[test]
+fn who_is_born_after_the_stop_signal_gets_it_too() {
+    let mut rig = Rig::new(vec![simple("web")]);
+    rig.littering.insert(name("web"));
+    rig.boot();
+    rig.log();
+    rig.signal(Signal::TERM);
+    check(
+        &mut rig,
+        expect![[r#"
+            stopping: Signal(SIGTERM)
+            web running > stop-sigterm
+            kill web SIGTERM
+            kill the late one of web SIGTERM
+            web stop-sigterm > dead
+            exit 0
+        "#]],
+    );
+}
+
+#[test]
 fn ten_that_ignore_sigterm_end_inside_the_budget() {
     let chain: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
     let units = chain.iter().enumerate().map(|(n, stem)| match n {

@@ -169,8 +169,18 @@ impl Service {
         }
     }
 
-    /// The main or the control process is gone while signals were out.
+    /// The main or the control process is gone while signals were out. What it started after
+    /// the stop signal (`trap 'sleep 60 & exit' TERM`) never got that one: once per stop it is
+    /// sent to what is left, which would else last until the timeout.
     pub(super) fn process_gone(&mut self, out: &mut Out) {
+        let gone = self.main.is_none() && self.control.is_none();
+        let signalled = self.state == SubState::StopSigterm && self.waiting == Waiting::ForEmpty;
+        if gone && signalled && self.unit.service.kill_mode == KillMode::ControlGroup {
+            self.waiting = Waiting::LateToo;
+            self.kill_unit(out, self.stop_signal());
+            self.kill_unit(out, Signal::CONT);
+            return; // the shell will say when nobody is left
+        }
         self.check_gone(out);
     }
 
@@ -181,7 +191,7 @@ impl Service {
         }
         if let Some(role) = self.clearing {
             self.cleared(out, role);
-        } else if self.waiting == Waiting::ForEmpty && self.sends_signals() {
+        } else if self.waiting != Waiting::ForProcesses && self.sends_signals() {
             self.waiting = Waiting::ForProcesses;
             self.after_signals(out);
         }
@@ -202,7 +212,7 @@ impl Service {
         if self.main.is_some() || self.control.is_some() || !self.sends_signals() {
             return;
         }
-        if self.waiting == Waiting::ForEmpty {
+        if self.waiting != Waiting::ForProcesses {
             return; // the shell will say so
         }
         if self.unit.service.kill_mode == KillMode::Mixed && self.unit.service.send_sigkill {
