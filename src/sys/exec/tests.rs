@@ -1,3 +1,5 @@
+//! Real children: what each stage of a start does, and what each failure says.
+
 use super::*;
 use crate::sys::reap;
 use crate::unit::process::ExitStatus;
