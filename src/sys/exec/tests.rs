@@ -1,4 +1,4 @@
-//! (tests) Real children: what they get, and what their failures say.
+//! Real children: what each stage of a start does, and what each failure says.
 
 use super::*;
 use crate::sys::reap;
