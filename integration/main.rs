@@ -18,6 +18,7 @@ mod docker;
 mod fastapi;
 mod fds;
 mod journeys;
+mod readme;
 mod reaping;
 mod signals;
 mod stop;

@@ -208,3 +208,20 @@ fn kill_signal_and_sighup() {
     outcome.assert_code(0).assert(outcome.stdout().contains(&"int"), "KillSignal");
     outcome.assert(!outcome.stdout().contains(&"term"), "and not SIGTERM");
 }
+
+/// A service whose output is a FIFO that nobody reads hangs in open(2), before its exec. SIGTERM
+/// ends it there: it does not take the whole budget.
+#[test]
+fn a_child_that_waits_for_a_fifo_is_stopped_by_sigterm() {
+    let mut setup = Rinit::subreaper();
+    let fifo = setup.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let lines = format!("StandardOutput = \"file:{}\"", fifo.display());
+    setup = setup.service("web", "say never", &lines);
+    let mut rinit = setup.start();
+    rinit.wait_state("web", "running");
+    let outcome = rinit.terminate();
+    outcome.assert_code(0);
+    outcome.assert_sequence(&[("web", "stop-sigterm"), ("web", "dead")]);
+}

@@ -29,6 +29,21 @@ fn nice_and_oom_score_belong_to_the_service() {
     rinit.terminate().assert_code(0);
 }
 
+/// A nice value and a score that take a privilege which is not here stay as they were, with a
+/// warning, and the service runs, as in systemd.
+#[test]
+fn nice_and_oom_score_without_the_privilege() {
+    require!("root");
+    let steps = ["--drop-capabilities", "0", "--uid", "10001"];
+    let lines = "Nice = -5\nOOMScoreAdjust = -500";
+    let setup = Rinit::pid1_as_root().launch(&steps).service("web", "report wait", lines);
+    let mut rinit = setup.start();
+    rinit.wait_message("Nice=-5 needs CAP_SYS_NICE");
+    let report = rinit.wait_report();
+    assert_ne!((report.number("nice"), report.text("oom_score_adj")), (-5, "-500"));
+    rinit.terminate().assert_code(0);
+}
+
 /// Signals to rinit's loop interrupt its system calls: nothing is lost by it.
 #[test]
 fn trap_41_interrupted_system_calls_are_retried() {

@@ -75,7 +75,23 @@ fn start_private() -> Result<String, String> {
     *PRIVATE.lock().unwrap_or_else(PoisonError::into_inner) = Some(private);
     // SAFETY: `stop_at_exit` is a plain function without arguments, and stays valid to the end.
     unsafe { libc::atexit(stop_at_exit) };
-    started.map(|()| socket)
+    started?;
+    forget_earlier_runs(&socket);
+    Ok(socket)
+}
+
+/// Each run makes its images anew, and a killed one leaves containers: they would fill the disk.
+/// Images without a label stay: Debian, and the build cache that makes the next build quick.
+fn forget_earlier_runs(socket: &str) {
+    for what in [
+        &["container", "prune", "--force"][..],
+        &["image", "prune", "--force", "--filter", "label=rinit-test"],
+    ] {
+        let mut prune = Command::new("docker");
+        prune.args(what).env("DOCKER_HOST", socket).stdin(Stdio::null()).stdout(Stdio::null());
+        // A full disk shows itself soon enough.
+        let _ = prune.status();
+    }
 }
 
 fn cache() -> std::io::Result<PathBuf> {

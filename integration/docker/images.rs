@@ -22,6 +22,8 @@ use super::daemon;
 use crate::harness::payload;
 use crate::tools;
 
+/// The label says that a later run may remove the image once the next one has taken its name.
+const ENTRYPOINT: [&str; 2] = ["ENTRYPOINT [\"/sbin/rinit\"]", "LABEL rinit-test=import"];
 const DEBIAN_PACKAGES: &str = "ca-certificates,python3,python3-venv";
 const BUSYBOX_APPLETS: [&str; 10] =
     ["cat", "echo", "false", "id", "kill", "ls", "sh", "sleep", "tail", "true"];
@@ -34,7 +36,7 @@ pub fn bare() -> Image {
         .get_or_init(|| {
             daemon::host()?;
             let root = bare_root();
-            import("rinit-test:bare", root.path(), &["ENTRYPOINT [\"/sbin/rinit\"]"]);
+            import("rinit-test:bare", root.path(), &ENTRYPOINT);
             Ok("rinit-test:bare")
         })
         .clone()
@@ -53,7 +55,7 @@ pub fn tools() -> Image {
             for applet in BUSYBOX_APPLETS {
                 symlink("busybox", bin.join(applet)).expect("link an applet");
             }
-            import("rinit-test:tools", root.path(), &["ENTRYPOINT [\"/sbin/rinit\"]"]);
+            import("rinit-test:tools", root.path(), &ENTRYPOINT);
             Ok("rinit-test:tools")
         })
         .clone()
@@ -190,7 +192,7 @@ fn build(tag: &str, file: &str, arguments: &[&String], tar: Command) {
     for argument in arguments {
         build.args(["--build-arg", argument]);
     }
-    build.arg("-");
+    build.args(["--label", "rinit-test=build", "-"]);
     client::run_with_input(build, context, BUILD_DEADLINE).success("docker build");
 }
 

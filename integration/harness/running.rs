@@ -134,6 +134,15 @@ impl Running {
         });
     }
 
+    /// Waits for a line that begins so; the whole line.
+    #[track_caller]
+    pub fn wait_line_with(&mut self, beginning: &str) -> String {
+        self.take(&format!("a line {beginning:?}…"), |item| match item {
+            Item::Stdout(text) if text.starts_with(beginning) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
     /// Waits for a line on stderr that contains the text and is not rinit's own.
     #[track_caller]
     pub fn wait_stderr(&mut self, text: &str) {

@@ -1,7 +1,4 @@
 //! rinit: PID 1, or a supervisor.
+#![no_main]
 
-rinit::early_init!();
-
-fn main() -> std::process::ExitCode {
-    rinit::rinit_main()
-}
+rinit::entry!(rinit::rinit_main);

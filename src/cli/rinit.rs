@@ -268,10 +268,10 @@ fn unknown_long(name: &str) -> String {
 fn unknown_short(letter: char) -> String {
     match letter {
         'g' => {
-            "-g is tini's: rinit signals COMMAND, and stops all its processes with it \
-                (KillMode=control-group) by default; leave it out"
+            "-g is tini's: write -p KillMode=control-group, and SIGTERM goes to all processes of \
+                COMMAND; what COMMAND leaves behind is stopped in any case"
         }
-        'e' => "-e is tini's: write -p SuccessExitStatus=N",
+        'e' => "-e is tini's: write -p SuccessExitStatus=N -p SuccessActionExitStatus=0",
         'w' => "-w is tini's: rinit reaps every orphan without a word; leave it out",
         's' => {
             "-s is tini's: rinit becomes a child subreaper by itself where it is not PID 1; \
@@ -351,7 +351,7 @@ mod tests {
             (&["--socket", ""], "a path is missing"),
             (&["--http", ":80"], "--http is not there yet"),
             (&["-g", "x"], "-g is tini's"),
-            (&["-e", "143", "x"], "SuccessExitStatus"),
+            (&["-e", "143", "x"], "SuccessActionExitStatus=0"),
             (&["-p", "SIGTERM", "x"], "tini's parent death signal"),
             (&["-p", "Restart", "x"], "NAME=VALUE"),
             (&["-p", "Restart=no"], "there is none"),

@@ -5,19 +5,19 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use super::diagnostics::{self, Style};
+use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, ControlConfig, LogConfig, SocketChoice, report};
 use crate::manager::event::ManagerConfig;
-use crate::sys::{early, seed};
+use crate::sys::{early, memory, seed, signals};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
+use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
-use crate::unit::load::{LoadRequest, host_facts, load};
+use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
 
@@ -27,31 +27,35 @@ const CONFIGURATION: u8 = 78;
 /// The total time of a stop: below the 10 s after which Docker kills.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 
+/// As much stack as the main thread has by default; only what is used takes memory.
+const LOAD_STACK: usize = 8 << 20;
+
 /// All of rinit.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let inherited = early::at_start_of_main();
     let variable = |name: &str| std::env::var(name).ok();
     let options = match rinit::parse(std::env::args_os().skip(1), variable) {
         Ok(Invocation::Run(options)) => options,
         Ok(Invocation::Print(text)) => {
             let printed = io::stdout().write_all(text.as_bytes());
-            return ExitCode::from(if printed.is_ok() { 0 } else { init::SYSTEM });
+            return if printed.is_ok() { 0 } else { init::SYSTEM };
         }
         Err(message) => {
             say(&format!("rinit: {message}\n"));
-            return ExitCode::from(USAGE);
+            return USAGE;
         }
     };
-    let loaded = load(&request(&options, inherited.directory.as_deref()));
+    memory::prefer_small();
+    let loaded = load_apart(&request(&options, inherited.directory.as_deref()));
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
-        return ExitCode::from(CONFIGURATION);
+        return CONFIGURATION;
     }
     if options.check {
         let text = format!("{} units: may be started\n", loaded.units.units.len());
         let printed = io::stdout().write_all(text.as_bytes());
-        return ExitCode::from(if printed.is_ok() { 0 } else { init::SYSTEM });
+        return if printed.is_ok() { 0 } else { init::SYSTEM };
     }
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
@@ -60,9 +64,30 @@ pub fn main() -> ExitCode {
     let start = inherited.directory.clone();
     let reload = Box::new(move || load(&request(&options, start.as_deref())));
     let reload = init::Reload(reload);
-    let code = init::run(inherited, environment, loaded.units, config, log, control, reload);
+    let units = compact(&loaded.units);
+    memory::free_wholly(loaded);
+    let code = init::run(inherited, environment, units, config, log, control, reload);
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))
+}
+
+/// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
+/// its own, which is empty when the units have been copied out of it and then goes back to the
+/// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
+fn load_apart(request: &LoadRequest) -> Loaded {
+    if !request.directories.iter().any(|directory| directory.exists()) {
+        return load(request); // a bare COMMAND: its start is what people time
+    }
+    let loaded = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
+        match builder.spawn_scoped(scope, || load(request)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => load(request), // no room for a thread: the memory is not worth a failure
+        }
+    });
+    // glibc unblocks a signal of its own with the first thread.
+    signals::set_mask(signals::ALL_BUT_FAULTS);
+    loaded
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
@@ -134,12 +159,10 @@ fn show(problems: &[Problem], options: &Options, failed: bool) {
                 (true, true) => "rinit would start nothing",
                 (false, _) => "",
             };
-            let no_color = std::env::var_os("NO_COLOR");
-            let mut style = Style::for_stream(&io::stderr(), no_color.as_deref());
-            style.notes = options.check || level >= report::Level::Info;
+            let notes = options.check || level >= report::Level::Info;
             let quiet = !failed && level < report::Level::Warn;
             if !quiet {
-                say(&diagnostics::render(problems, outcome, style));
+                say(&plain::render(problems, outcome, notes));
             }
         }
         report::Format::Json => {

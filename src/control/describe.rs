@@ -220,8 +220,8 @@ mod tests {
         Unit::new(UnitName::service(stem).unwrap())
     }
 
-    fn on(stem: &str) -> Vec<Dependency> {
-        vec![Dependency { name: UnitName::service(stem).unwrap(), span: None }]
+    fn on(stem: &str) -> crate::unit::shared::Shared<Vec<Dependency>> {
+        vec![Dependency { name: UnitName::service(stem).unwrap(), span: None }].into()
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         web.requires = on("db");
         web.after = on("db");
         worker.wants = on("web");
-        worker.before = on("web");
+        worker.before = on("web").to_vec();
         let all: Vec<Arc<Unit>> = [web, worker, db].map(Arc::new).to_vec();
         let of = |at: usize, kind: &str| {
             let found = dependencies(&all[at], &all).remove(kind).unwrap();

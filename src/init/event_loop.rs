@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -24,10 +24,10 @@ use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
 use crate::manager::time::Timestamp;
-use crate::sys::exec::ExecState;
+use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
-use crate::sys::{Pid, clock, terminal};
+use crate::sys::{Pid, clock, memory, terminal};
 use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
 
@@ -43,8 +43,16 @@ pub(super) const FIRST_CLIENT: usize = usize::MAX / 2;
 /// So many events are handled before the world is looked at again: a flood starves no deadline.
 const BUDGET: usize = 256;
 
+/// More events than this at once are a burst: the memory for them is given back after it.
+const QUIET: usize = 32;
+
 /// So many strays are reaped in one go; they are nobody's event.
 const STRAYS: usize = 4096;
+
+/// So many children may be on their way to their program before the first is asked again…
+const NEWBORN: usize = 4;
+/// …and so many are asked for each one more.
+const NEWBORN_LOOKS: usize = 2;
 
 /// The shell around the manager.
 #[derive(Debug)]
@@ -66,6 +74,8 @@ pub struct Shell {
     signals: SignalFd,
     signals_ready: bool,
     arrived: VecDeque<Signal>,
+    /// Children whose pipe is not in the poll yet.
+    newborn: VecDeque<ProcessId>,
     /// Error pipes with news.
     ready: VecDeque<ProcessId>,
     /// The zombie whose end is being handled.
@@ -107,6 +117,7 @@ impl Shell {
             signals,
             signals_ready: true,
             arrived: VecDeque::new(),
+            newborn: VecDeque::new(),
             ready: VecDeque::new(),
             to_reap: None,
             timer_given: false,
@@ -191,23 +202,70 @@ impl Shell {
     fn take_report(&mut self, id: ProcessId) -> bool {
         let Some(process) = self.table.get_mut(id) else { return false };
         let Some(starting) = &mut process.starting else { return false };
-        let state = starting.pipe.read();
+        let state = starting.look();
         if state == ExecState::Pending {
             return false;
         }
-        // Not just closed: a sibling that is between fork and exec has a copy, and with it the
-        // registration would live on.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&starting.pipe.as_raw_fd()));
+        if process.watched
+            && let Some(fd) = starting.descriptor()
+        {
+            // Not just closed: a sibling on its way to exec has a copy, and with it the
+            // registration would live on.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
         let starting = process.starting.take();
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
             return true;
         };
-        let plan = self.spawner.plan(&starting.request, None);
-        process.exec_error = Some(match plan {
-            Ok(plan) => plan.describe(report),
-            Err(error) => error, // what it needed went away meanwhile
-        });
+        process.exec_error = Some(Box::new(starting.describe(report)));
         false
+    }
+
+    /// A child was born. By the time that a few more are, it has become the program: then its
+    /// pipe never needs to be in the poll, and a boot of thousands has a handful open at a time.
+    pub(super) fn newborn(&mut self, id: ProcessId) {
+        self.newborn.push_back(id);
+        for _ in 0..NEWBORN_LOOKS {
+            if self.newborn.len() <= NEWBORN {
+                return;
+            }
+            if let Some(id) = self.newborn.pop_front() {
+                self.look_at_newborn(id);
+            }
+        }
+    }
+
+    fn look_at_newborn(&mut self, id: ProcessId) {
+        let starting = self.table.get_mut(id).and_then(|process| process.starting.as_mut());
+        let Some(starting) = starting else { return };
+        match starting.look() {
+            ExecState::Pending => self.newborn.push_back(id),
+            ExecState::Execed | ExecState::Failed(_) => {
+                starting.close();
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Whoever has not become the program before the loop waits is waited for.
+    fn watch_newborn(&mut self) {
+        for _ in 0..self.newborn.len() {
+            if let Some(id) = self.newborn.pop_front() {
+                self.look_at_newborn(id);
+            }
+        }
+        for id in std::mem::take(&mut self.newborn) {
+            let Some(process) = self.table.get_mut(id) else { continue };
+            let Some(fd) = process.starting.as_ref().and_then(Starting::descriptor) else {
+                continue;
+            };
+            let registry = self.poll.registry();
+            match registry.register(&mut SourceFd(&fd), pipe_token(id), Interest::READABLE) {
+                Ok(()) => process.watched = true,
+                // Then its death is when its report is read.
+                Err(error) => self.report.message(Level::Warn, format!("epoll: {error}")),
+            }
+        }
     }
 
     fn next_death(&mut self) -> Option<Event> {
@@ -246,7 +304,7 @@ impl Shell {
         self.to_reap = Some(pid);
         let exec_error = self.table.get_mut(id).and_then(|process| {
             process.exited = true;
-            process.exec_error.take()
+            process.exec_error.take().map(|error| *error)
         });
         Event::Exited { process: id, exit, exec_error }
     }
@@ -257,7 +315,9 @@ impl Shell {
     }
 
     fn next_signal(&mut self) -> Option<Signal> {
-        self.read_signals();
+        if self.arrived.is_empty() {
+            self.read_signals(); // the kernel's queue is bounded, ours would not be
+        }
         self.arrived.pop_front()
     }
 
@@ -275,6 +335,19 @@ impl Shell {
         }
     }
 
+    /// Once a burst is over: what its queues took goes back to the kernel.
+    fn give_back(&mut self) {
+        let burst = self.inbox.capacity().max(self.ready.capacity()) > 2 * QUIET;
+        if burst && self.inbox.is_empty() && self.ready.is_empty() {
+            self.inbox.shrink_to(QUIET);
+            self.ready.shrink_to(QUIET);
+            self.manager.shrink();
+            self.table.shrink();
+            self.members.shrink();
+            memory::trim();
+        }
+    }
+
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
         if let Some(warning) = self.members.warning() {
@@ -282,7 +355,11 @@ impl Shell {
         }
         self.tend_control();
         self.unstick();
+        self.watch_newborn();
         let timeout = self.timeout();
+        if timeout != Some(Duration::ZERO) {
+            self.give_back();
+        }
         self.timer_given = false;
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -372,7 +449,7 @@ impl Shell {
 }
 
 /// The token of a process's error pipe.
-pub(super) fn pipe_token(process: ProcessId) -> Token {
+fn pipe_token(process: ProcessId) -> Token {
     Token(usize::try_from(process.0).unwrap_or(usize::MAX).saturating_add(FIRST_PIPE))
 }
 

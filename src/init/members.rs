@@ -9,16 +9,21 @@
 //! the start time it was recorded with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::processes::ProcessTable;
 use crate::manager::event::{InvocationId, KillScope};
 use crate::sys::proc::{self, LastPid, Stat};
-use crate::sys::{Pid, kill, own_pid};
+use crate::sys::{Pid, clock, kill, own_pid};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
 /// More births than this since the last look: walking /proc is cheaper than asking for each.
 const BIRTHS: Pid = 1024;
+
+/// A longer time since the last look, and the numbers may have gone round once (32,768 of them,
+/// by default): then "born since" cannot be told from them.
+const RECENT: Duration = Duration::from_millis(100);
 
 /// How often SIGKILL looks again for those who forked meanwhile.
 const KILL_ROUNDS: usize = 8;
@@ -48,6 +53,8 @@ pub struct Members {
     last_pid: LastPid,
     /// Every pid up to this one has been looked at.
     seen_to: Option<Pid>,
+    /// When that was.
+    looked: Duration,
     /// Numbers given out, but not seen in /proc yet: looked at once more.
     unborn: BTreeSet<Pid>,
     watched: BTreeSet<UnitName>,
@@ -73,6 +80,7 @@ impl Members {
             of_unit: BTreeMap::new(),
             last_pid: LastPid::open(),
             seen_to: None,
+            looked: Duration::ZERO,
             unborn: BTreeSet::new(),
             watched: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -86,6 +94,11 @@ impl Members {
     pub fn spawned(&mut self, pid: Pid, unit: UnitName, invocation: InvocationId) {
         self.forget(pid);
         self.groups.insert(pid, (unit, invocation));
+    }
+
+    /// Repacks after a burst, as [`ProcessTable::shrink`] does.
+    pub fn shrink(&mut self) {
+        self.groups = std::mem::take(&mut self.groups).into_iter().collect();
     }
 
     /// A child is dead and reaped.
@@ -258,8 +271,10 @@ impl Members {
     /// Looks at every process that was born since the last look, and records whose it is.
     fn look(&mut self, table: &ProcessTable) {
         let last = self.last_pid.read();
+        let now = clock::monotonic();
+        let recent = now.saturating_sub(std::mem::replace(&mut self.looked, now)) <= RECENT;
         let pids: Vec<Pid> = match (self.seen_to, last) {
-            (Some(from), Some(to)) if from <= to && to - from <= BIRTHS => {
+            (Some(from), Some(to)) if recent && from <= to && to - from <= BIRTHS => {
                 (from + 1..=to).chain(std::mem::take(&mut self.unborn)).collect()
             }
             _ => match proc::pids() {

@@ -2,18 +2,13 @@
 //!
 //! **Invariant:** performing never fails and never waits; what went wrong is an event.
 
-use std::os::fd::AsRawFd;
-
-use mio::Interest;
-use mio::unix::SourceFd;
-
 use super::conditions;
-use super::event_loop::{Shell, pipe_token};
-use super::processes::Starting;
+use super::event_loop::Shell;
 use super::report::Level;
 use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
+use crate::unit::compact::compact;
 use crate::unit::process::Signal;
 
 /// What became of an action.
@@ -67,7 +62,7 @@ impl Shell {
         self.control.loaded_at = std::time::SystemTime::now();
         let count = loaded.units.units.len();
         self.report.message(Level::Info, format!("reload: {count} units read again"));
-        Event::Loaded { units: Some(loaded.units) }
+        Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
@@ -79,7 +74,7 @@ impl Shell {
                 return Event::SpawnFailed { process, error: SpawnError::Permanent(error) };
             }
         };
-        match self.fork(&plan, request) {
+        match self.fork(plan, &request) {
             Ok(()) => Event::Spawned { process },
             Err(error) => {
                 let errno = errno_of(&error);
@@ -89,20 +84,12 @@ impl Shell {
         }
     }
 
-    fn fork(&mut self, plan: &ExecPlan, request: Box<SpawnRequest>) -> std::io::Result<()> {
-        let spawned = exec::spawn(plan)?;
-        let (id, invocation) = (request.process, request.invocation);
-        self.members.spawned(spawned.pid, request.unit.name.clone(), invocation);
-        let registered = self.poll.registry().register(
-            &mut SourceFd(&spawned.pipe.as_raw_fd()),
-            pipe_token(id),
-            Interest::READABLE,
-        );
-        if let Err(error) = registered {
-            // Then its death is when its report is read.
-            self.report.message(Level::Warn, format!("epoll: {error}"));
-        }
-        self.table.insert(id, spawned.pid, Starting { pipe: spawned.pipe, request });
+    fn fork(&mut self, plan: ExecPlan, request: &SpawnRequest) -> std::io::Result<()> {
+        let (pid, starting) = exec::spawn(plan)?;
+        let (id, unit) = (request.process, &request.unit.name);
+        self.members.spawned(pid, unit.clone(), request.invocation);
+        self.table.insert(id, pid, unit.clone(), starting);
+        self.newborn(id);
         Ok(())
     }
 

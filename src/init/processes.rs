@@ -3,11 +3,11 @@
 //! Not their descendants (`members`). **Invariant:** an entry leaves in the call that reaps its
 //! pid, so every pid in here is a child of ours, alive or a zombie, and never a stranger's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manager::event::{ProcessId, SpawnRequest};
+use crate::manager::event::ProcessId;
 use crate::sys::Pid;
-use crate::sys::exec::ErrorPipe;
+use crate::sys::exec::Starting;
 use crate::unit::UnitName;
 use crate::unit::process::ExecError;
 
@@ -22,17 +22,10 @@ pub struct Process {
     pub exited: bool,
     /// It has not become the program yet, as far as we know.
     pub starting: Option<Starting>,
+    /// The poll has its pipe.
+    pub watched: bool,
     /// It never became the program.
-    pub exec_error: Option<ExecError>,
-}
-
-/// What is kept of a child until it says whether exec worked.
-#[derive(Debug)]
-pub struct Starting {
-    /// Where it says it.
-    pub pipe: ErrorPipe,
-    /// What was asked, to put a failure into words.
-    pub request: Box<SpawnRequest>,
+    pub exec_error: Option<Box<ExecError>>,
 }
 
 /// All of them.
@@ -40,30 +33,32 @@ pub struct Starting {
 pub struct ProcessTable {
     by_id: BTreeMap<ProcessId, Process>,
     by_pid: BTreeMap<Pid, ProcessId>,
-    by_unit: BTreeMap<UnitName, Vec<ProcessId>>,
+    of_unit: BTreeSet<(UnitName, ProcessId)>,
 }
 
 impl ProcessTable {
     /// Takes a new child in.
-    pub fn insert(&mut self, id: ProcessId, pid: Pid, starting: Starting) {
-        let unit = starting.request.unit.name.clone();
+    pub fn insert(&mut self, id: ProcessId, pid: Pid, unit: UnitName, starting: Starting) {
         self.by_pid.insert(pid, id);
-        self.by_unit.entry(unit.clone()).or_default().push(id);
-        let starting = Some(starting);
-        self.by_id.insert(id, Process { pid, unit, exited: false, starting, exec_error: None });
+        self.of_unit.insert((unit.clone(), id));
+        let (starting, exec_error) = (Some(starting), None);
+        let process = Process { pid, unit, exited: false, starting, watched: false, exec_error };
+        self.by_id.insert(id, process);
     }
 
     /// Forgets a child; call it where it is reaped and nowhere else.
     pub fn remove(&mut self, pid: Pid) -> Option<Process> {
         let id = self.by_pid.remove(&pid)?;
         let process = self.by_id.remove(&id)?;
-        if let Some(ids) = self.by_unit.get_mut(&process.unit) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.by_unit.remove(&process.unit);
-            }
-        }
+        self.of_unit.remove(&(process.unit.clone(), id));
         Some(process)
+    }
+
+    /// Repacks after a burst: grown in order a tree is half empty, built at once it is full.
+    pub fn shrink(&mut self) {
+        self.by_id = std::mem::take(&mut self.by_id).into_iter().collect();
+        self.by_pid = std::mem::take(&mut self.by_pid).into_iter().collect();
+        self.of_unit = std::mem::take(&mut self.of_unit).into_iter().collect();
     }
 
     /// The process with this id.
@@ -88,8 +83,8 @@ impl ProcessTable {
 
     /// The children of a unit, zombies included.
     pub fn of_unit(&self, unit: &UnitName) -> impl Iterator<Item = &Process> {
-        let ids = self.by_unit.get(unit).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.by_id.get(id))
+        let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
+        self.of_unit.range(all).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     /// Whether a child of the unit lives.

@@ -18,7 +18,7 @@ use crate::sys::stderr::Stderr;
 use crate::sys::{Pid, clock};
 use crate::unit::UnitName;
 use crate::unit::problem::{Problem, Severity};
-use crate::unit::process::ExitStatus;
+use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::timespan::format_timespan;
 
 use super::spawn_plan::{exit_code_word, exit_status_word};
@@ -84,21 +84,30 @@ pub struct Recorded {
 
 #[derive(Clone, Debug)]
 enum Said {
-    Fact { fact: Fact, pid: Option<Pid>, finished: bool, own_end: bool },
-    Message { level: Level, text: Box<str> },
+    Fact {
+        fact: Fact,
+        pid: Option<Pid>,
+        /// What is better said than what the fact by itself comes to.
+        message: Option<Box<str>>,
+        own_end: bool,
+    },
+    Message {
+        level: Level,
+        text: Box<str>,
+    },
 }
 
 impl Said {
     fn line(&self) -> Line {
         match self {
             Said::Message { level, text } => Line::new(*level, "message", None, &**text),
-            Said::Fact { fact, pid, finished, own_end } => {
+            Said::Fact { fact, pid, message, own_end } => {
                 let mut line = describe(fact, |_| *pid);
                 if line.level < Level::Info && *own_end {
                     line.level = Level::Info;
                 }
-                if *finished {
-                    "finished".clone_into(&mut line.message);
+                if let Some(message) = message {
+                    (**message).clone_into(&mut line.message);
                 }
                 line
             }
@@ -154,8 +163,8 @@ pub struct Reporter {
     format: Format,
     /// The COMMAND: its own end is its own affair, and its status rinit's.
     command: Option<UnitName>,
-    /// The unit whose ExecStart= ended well just now.
-    ended: Option<UnitName>,
+    /// The unit whose ExecStart= ended well just now, and how.
+    ended: Option<(UnitName, ExitStatus)>,
     /// Units that end because their work is done, not because they are stopped.
     finishing: BTreeSet<UnitName>,
     /// What was said lately, whatever the level; `None`: there will be nobody to ask for it.
@@ -223,8 +232,11 @@ impl Reporter {
             | Fact::Forwarded { .. }
             | Fact::SignalIgnored { .. } => None,
         };
-        let (finished, own_end) = (self.has_finished(fact), self.is_commands_own_end(fact));
-        self.say(Said::Fact { fact: fact.clone(), pid, finished, own_end });
+        let own_end = self.is_commands_own_end(fact);
+        let by_itself = self.ended_by_itself(fact);
+        let finished = self.has_finished(fact).then(|| "finished".to_owned());
+        let message = finished.or(by_itself).map(String::into_boxed_str);
+        self.say(Said::Fact { fact: fact.clone(), pid, message, own_end });
     }
 
     fn say(&mut self, said: Said) {
@@ -235,18 +247,29 @@ impl Reporter {
         }
     }
 
+    /// A daemon that leaves with status 0 is not "stopping": nobody told it to, and somebody will
+    /// ask why it is gone.
+    fn ended_by_itself(&self, fact: &Fact) -> Option<String> {
+        let (ended, exit) = self.ended.as_ref()?;
+        let Fact::State { unit, from: SubState::Running | SubState::Reload, to, .. } = fact else {
+            return None;
+        };
+        let stops = matches!(to, SubState::Stop | SubState::StopSigterm) && ended == unit;
+        stops.then(|| format!("ended by itself: ExecStart {exit}"))
+    }
+
     /// A step that is done goes the same way to its end as a service that is stopped; what tells
     /// them apart is whether it ended before or after it was told to.
     fn has_finished(&mut self, fact: &Fact) -> bool {
         match fact {
-            Fact::Exited { unit, role: ProcessRole::ExecStart, clean: true, .. } => {
-                self.ended = Some(unit.clone());
+            Fact::Exited { unit, role: ProcessRole::ExecStart, clean: true, exit, .. } => {
+                self.ended = Some((unit.clone(), *exit));
                 false
             }
             Fact::State { unit, from, to, .. } => {
                 let ended = self.ended.take();
                 let starting = matches!(from, SubState::Start | SubState::StartPost);
-                if starting && ended.as_ref() == Some(unit) {
+                if starting && ended.as_ref().map(|(ended, _)| ended) == Some(unit) {
                     self.finishing.insert(unit.clone());
                 }
                 match to {
@@ -459,11 +482,18 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 Some(signal) => format!(", sending {signal}"),
                 None => String::new(),
             };
-            let message = format!("{state} took longer than {}{next}", span(*after));
+            let after = span(*after);
+            let up = matches!(state, SubState::Running | SubState::Reload);
+            let message = if up && signal.is_none() {
+                format!("RuntimeMaxSec= is over after {after}, stopping it")
+            } else {
+                format!("{state} took longer than {after}{next}")
+            };
             Line::new(Level::Warn, "message", Some(unit), message)
         }
         Fact::Abandoned { unit } => {
-            let message = "processes survived SIGKILL; going on without them";
+            let message =
+                "no signal that may be sent has ended all its processes; going on without them";
             Line::new(Level::Error, "message", Some(unit), message)
         }
         Fact::Booted { .. }
@@ -498,7 +528,16 @@ fn describe_whole(fact: &Fact) -> Line {
             let message = format!("{signal} passed on");
             return Line::new(Level::Debug, "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal } => (Level::Debug, format!("{signal} means nothing here")),
+        Fact::SignalIgnored { signal: Signal::HUP } => (
+            Level::Info,
+            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned(),
+        ),
+        // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
+        Fact::SignalIgnored { signal } => {
+            let bookkeeping = Signal::BOOKKEEPING.contains(signal);
+            let level = if bookkeeping { Level::Debug } else { Level::Info };
+            (level, format!("{signal} means nothing here"))
+        }
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }

@@ -127,3 +127,34 @@ fn a_step_finishes_and_a_service_stops() {
     assert_eq!(last(&[leave(SubState::Start), exit(), dead()]), Some(false));
     assert_eq!(last(&[exit(), leave(SubState::Running), dead()]), Some(false));
 }
+
+#[test]
+fn a_service_that_ends_by_itself_is_not_told_to_stop() {
+    let ok = ServiceResult::Success;
+    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let stopping = || state(SubState::Running, SubState::StopSigterm, ok);
+    assert_eq!(reporter.ended_by_itself(&stopping()), None);
+    reporter.has_finished(&exited(ExitStatus::Exited(0), None, true));
+    let text = "ended by itself: ExecStart exited with status 0".to_owned();
+    assert_eq!(reporter.ended_by_itself(&stopping()), Some(text));
+    reporter.has_finished(&stopping());
+    assert_eq!(reporter.ended_by_itself(&stopping()), None);
+}
+
+#[test]
+fn a_timeout_names_its_cause() {
+    let timed_out = |state, signal| Fact::TimedOut {
+        unit: web(),
+        state,
+        after: Duration::from_millis(300),
+        signal,
+    };
+    let text = "rinit: web.service: RuntimeMaxSec= is over after 300ms, stopping it";
+    check(timed_out(SubState::Running, None), Level::Warn, text);
+    let text = "rinit: web.service: reload took longer than 300ms, sending SIGKILL";
+    check(timed_out(SubState::Reload, Some(Signal::KILL)), Level::Warn, text);
+    let text = "rinit: web.service: start took longer than 300ms, sending SIGTERM";
+    check(timed_out(SubState::Start, Some(Signal::TERM)), Level::Warn, text);
+    let ignored = |signal| Fact::SignalIgnored { signal };
+    check(ignored(Signal::CONT), Level::Debug, "rinit: SIGCONT means nothing here");
+}

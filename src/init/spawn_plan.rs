@@ -224,8 +224,11 @@ fn read_environment_file(
     let paths =
         if is_pattern { glob::matches(pattern) } else { vec![std::path::PathBuf::from(pattern)] };
     let failed = |errno: i32| {
-        let message = format!("EnvironmentFile={pattern}: {}", reason(errno));
-        failure(ExecStage::Exec, errno, message)
+        let why = match errno {
+            libc::EINVAL => "not a regular file".to_owned(),
+            errno => reason(errno),
+        };
+        failure(ExecStage::Exec, errno, format!("EnvironmentFile={pattern}: {why}"))
     };
     if paths.is_empty() && !optional {
         return Err(failed(libc::ENOENT));

@@ -31,7 +31,7 @@ fn spawner() -> Spawner {
 fn request(name: &str, change: impl FnOnce(&mut Unit)) -> SpawnRequest {
     let mut unit = Unit::new(UnitName::parse(name).unwrap());
     let argv = vec!["server".to_owned(), "--port".to_owned()];
-    unit.service.exec_start = vec![ExecCommand::from_argv(argv).unwrap()];
+    unit.service.exec_start = vec![ExecCommand::from_argv(argv).unwrap()].into();
     change(&mut unit);
     SpawnRequest {
         process: ProcessId(1),
@@ -108,7 +108,8 @@ fn where_a_bare_name_is_searched() {
         |unit: &mut Unit| unit.service.exec.exec_search_path = vec!["/a".into(), "/b".into()];
     assert_eq!(searched(search_path), ["/a/server", "/b/server"]);
     let absolute = |unit: &mut Unit| {
-        unit.service.exec_start = vec![ExecCommand::from_argv(vec!["/bin/x".into()]).unwrap()];
+        let command = ExecCommand::from_argv(vec!["/bin/x".into()]).unwrap();
+        unit.service.exec_start = vec![command].into();
     };
     assert_eq!(searched(absolute), ["/bin/x"]);
 }
@@ -203,7 +204,7 @@ fn what_is_not_there_is_named() {
                 unit.service.exec.environment_files = vec![file];
             },
             ExecStage::Exec,
-            "EnvironmentFile=/dev/zero: Invalid argument",
+            "EnvironmentFile=/dev/zero: not a regular file",
         ),
         (|unit| unit.service.exec_start.clear(), ExecStage::Exec, "ExecStart: no command 0"),
     ];

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::time::Timestamp;
-use crate::unit::service::Service;
+use crate::unit::service::ServiceSettings;
 
 /// The delay before the `attempt`-th restart in a row (from 1), without jitter.
 ///
@@ -14,7 +14,7 @@ use crate::unit::service::Service;
 /// k = 1, r·(M/r)^((k−1)/n) for 1 < k ≤ n, and M for k > n (systemd.service(5)). Where
 /// `RestartSteps=` is unset it doubles: r·2^(k−1), at most M. With M unset, or no more than r,
 /// every delay is r. Whole milliseconds, so that all machines agree; r itself is left as it is.
-pub fn restart_delay(service: &Service, attempt: u32) -> Duration {
+pub fn restart_delay(service: &ServiceSettings, attempt: u32) -> Duration {
     let first = service.restart_sec;
     let Some(last) = service.restart_max_delay.filter(|last| *last > first) else { return first };
     let grown = attempt.saturating_sub(1);
@@ -35,6 +35,13 @@ pub fn restart_delay(service: &Service, attempt: u32) -> Duration {
         return last;
     }
     Duration::from_millis((seconds * 1000.0).round() as u64)
+}
+
+/// The least delay before an upheld unit is looked at for the `attempt`-th time in a row (from 1)
+/// that was never up: 100 ms, doubling up to 30 s.
+pub fn refused_delay(attempt: u32) -> Duration {
+    let doubled = 1u32 << attempt.saturating_sub(1).min(9);
+    Duration::from_millis(100).saturating_mul(doubled).min(Duration::from_secs(30))
 }
 
 /// `StartLimitBurst=` starts in `StartLimitIntervalSec=`: a window that the first counted start
@@ -73,11 +80,11 @@ mod tests {
     use super::*;
 
     fn delays(sec: u64, steps: Option<u32>, max: Option<u64>, n: u32) -> Vec<u64> {
-        let service = Service {
+        let service = ServiceSettings {
             restart_sec: Duration::from_millis(sec),
             restart_steps: steps,
             restart_max_delay: max.map(Duration::from_millis),
-            ..Service::default()
+            ..ServiceSettings::default()
         };
         (1..=n).map(|k| restart_delay(&service, k).as_millis() as u64).collect()
     }

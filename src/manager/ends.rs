@@ -25,7 +25,14 @@ impl Manager {
         }
         let is_command = self.config.command.as_ref() == Some(&change.unit);
         if is_command && service.main_exit.is_some() {
-            self.verdict.get_or_insert(code);
+            let definition = &service.unit;
+            let given = if change.to == SubState::Failed {
+                definition.failure_action_exit_status
+            } else {
+                let success = service.result == ServiceResult::Success;
+                definition.success_action_exit_status.filter(|_| success)
+            };
+            self.verdict.get_or_insert(given.unwrap_or(code));
         }
         if change.from == SubState::Failed || self.out.stopping {
             return;

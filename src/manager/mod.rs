@@ -150,6 +150,11 @@ impl Manager {
         self.out.take()
     }
 
+    /// Gives back room that a burst of events needed; to be called before a wait.
+    pub fn shrink(&mut self) {
+        self.out.shrink();
+    }
+
     /// When [`Event::Timer`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {

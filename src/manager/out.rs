@@ -18,6 +18,9 @@ pub(super) struct Change {
     pub to: SubState,
 }
 
+/// Room for so many actions is kept for good.
+const KEPT: usize = 64;
+
 /// The time and the outbox of one event.
 #[derive(Debug)]
 pub(super) struct Out {
@@ -54,6 +57,14 @@ impl Out {
 
     pub fn record(&mut self, fact: Fact) {
         self.actions.push_back(Action::Record(fact));
+    }
+
+    /// Gives back the room that a burst of events needed and the next will hardly need.
+    pub fn shrink(&mut self) {
+        // Grown in order a tree is half empty; built at once it is full.
+        self.processes = std::mem::take(&mut self.processes).into_iter().collect();
+        self.actions.shrink_to(KEPT);
+        self.changes.shrink_to(KEPT);
     }
 
     pub fn take(&mut self) -> Option<Action> {

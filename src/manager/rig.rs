@@ -43,7 +43,7 @@ pub fn on(stems: &[&str]) -> Vec<Dependency> {
 /// A simple service with one command.
 pub fn simple(stem: &str) -> Unit {
     let mut unit = Unit::new(name(stem));
-    unit.service.exec_start = vec![command()];
+    unit.service.exec_start = vec![command()].into();
     unit
 }
 
@@ -57,8 +57,8 @@ pub fn oneshot(stem: &str) -> Unit {
 
 /// Ordered after, and requiring, these.
 pub fn needs(mut unit: Unit, stems: &[&str]) -> Unit {
-    unit.after = on(stems);
-    unit.requires = on(stems);
+    unit.after = on(stems).into();
+    unit.requires = on(stems).into();
     unit
 }
 
@@ -69,6 +69,9 @@ pub struct Rig {
     processes: BTreeMap<ProcessId, (UnitName, ProcessRole)>,
     /// Units whose processes ignore SIGTERM.
     pub stubborn: BTreeSet<UnitName>,
+    /// Units that answer SIGTERM by leaving one more process behind.
+    pub littering: BTreeSet<UnitName>,
+    late: BTreeSet<UnitName>,
     /// What a reload reads; `None`: something with errors.
     pub on_disk: Option<UnitSet>,
     /// Units whose conditions do not hold.
@@ -100,6 +103,8 @@ impl Rig {
             now: Timestamp::ZERO,
             processes: BTreeMap::new(),
             stubborn: BTreeSet::new(),
+            littering: BTreeSet::new(),
+            late: BTreeSet::new(),
             on_disk: None,
             unmet: BTreeSet::new(),
             log: String::new(),
@@ -195,6 +200,11 @@ impl Rig {
             }
             Action::KillUnit { unit, signal, scope: _ } => {
                 let ids = self.of(&unit);
+                if let Some(signal) = signal.filter(|signal| *signal != Signal::CONT)
+                    && self.late.remove(&unit)
+                {
+                    let _ = writeln!(self.log, "kill the late one of {} {signal}", unit.stem());
+                }
                 for process in &ids {
                     if let Some(signal) = signal {
                         if signal != Signal::CONT {
@@ -203,7 +213,7 @@ impl Rig {
                         self.deliver(*process, &unit, signal, events);
                     }
                 }
-                if self.of(&unit).is_empty() {
+                if self.is_empty(&unit) {
                     events.push_back(Event::Empty { unit });
                 }
             }
@@ -240,10 +250,17 @@ impl Rig {
         if deadly && self.processes.remove(&process).is_some() {
             let exit = ExitStatus::Killed { signal, core_dumped: false };
             events.push_back(Event::Exited { process, exit, exec_error: None });
-            if self.of(unit).is_empty() {
+            if signal != Signal::KILL && self.littering.contains(unit) {
+                self.late.insert(unit.clone());
+            }
+            if self.is_empty(unit) {
                 events.push_back(Event::Empty { unit: unit.clone() });
             }
         }
+    }
+
+    fn is_empty(&self, unit: &UnitName) -> bool {
+        self.of(unit).is_empty() && !self.late.contains(unit)
     }
 
     fn record(&mut self, fact: &Fact) {

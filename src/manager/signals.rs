@@ -13,17 +13,6 @@ use crate::unit::process::Signal;
 /// images, LXC, Podman's systemd mode.
 const STOP: [Signal; 5] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::PWR, Signal::RTMIN_3];
 
-/// Terminal and bookkeeping signals that are about rinit itself, and mean nothing to it.
-const OURS: [Signal; 7] = [
-    Signal::CHLD,
-    Signal::CONT,
-    Signal::PIPE,
-    Signal::TSTP,
-    Signal::TTIN,
-    Signal::TTOU,
-    Signal::STOP,
-];
-
 impl Manager {
     pub(super) fn on_signal(&mut self, signal: Signal) {
         if let Some((unit, main)) = self.running_command() {
@@ -32,7 +21,7 @@ impl Manager {
             self.on_stop_signal(signal);
         } else if signal == Signal::HUP && self.shutdown.is_none() {
             self.out.act(Action::Load);
-        } else if OURS.contains(&signal) {
+        } else if Signal::BOOKKEEPING.contains(&signal) {
             self.out.record(Fact::SignalIgnored { signal });
         } else {
             self.forward(signal);

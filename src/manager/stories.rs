@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::{JobKind, ProcessRole};
 use super::rig::{Rig, command, name, needs, on, oneshot, simple};
 use crate::unit::process::{ExitStatus, Signal};
-use crate::unit::service::{ExitAction, KillMode, Restart, ServiceType};
+use crate::unit::service::{ExitAction, KillMode, Restart, ServiceType, TimeoutFailureMode};
 use crate::unit::{StartedBy, Unit};
 
 fn check(rig: &mut Rig, expected: Expect) {
@@ -143,6 +143,26 @@ fn what_ignores_sigterm_is_killed_at_its_timeout() {
             kill web SIGKILL
             web stop-sigkill > failed
             exit 137
+        "#]],
+    );
+}
+
+#[test]
+fn who_is_born_after_the_stop_signal_gets_it_too() {
+    let mut rig = Rig::new(vec![simple("web")]);
+    rig.littering.insert(name("web"));
+    rig.boot();
+    rig.log();
+    rig.signal(Signal::TERM);
+    check(
+        &mut rig,
+        expect![[r#"
+            stopping: Signal(SIGTERM)
+            web running > stop-sigterm
+            kill web SIGTERM
+            kill the late one of web SIGTERM
+            web stop-sigterm > dead
+            exit 0
         "#]],
     );
 }
@@ -452,7 +472,7 @@ fn a_long_run_starts_the_backoff_anew() {
 #[test]
 fn bound_units_go_and_come_with_it() {
     let mut web = simple("web");
-    web.after = on(&["db"]);
+    web.after = on(&["db"]).into();
     web.binds_to = on(&["db"]);
     let mut db = crashing("db");
     db.start_limit_interval = Duration::ZERO;
@@ -482,4 +502,76 @@ fn bound_units_go_and_come_with_it() {
             web restart job done
         "#]],
     );
+}
+
+#[test]
+fn an_upheld_unit_whose_condition_never_holds_is_no_busy_loop() {
+    let mut keeper = simple("keeper");
+    keeper.upholds = on(&["never"]);
+    let mut never = simple("never");
+    never.service.restart_sec = Duration::ZERO;
+    never.conditions = vec![crate::unit::Condition {
+        kind: crate::unit::ConditionKind::PathExists,
+        parameter: "/x".into(),
+        trigger: false,
+        negate: false,
+    }];
+    let mut rig = Rig::new(vec![keeper, never]);
+    rig.unmet.insert(name("never"));
+    rig.boot();
+    rig.pass(60_000);
+    let restarts = rig.log().matches("never restarts").count();
+    assert!((5..=12).contains(&restarts), "{restarts} looks in a minute");
+}
+
+#[test]
+fn send_sigkill_no_is_kept_by_every_way_to_the_end() {
+    let stubborn = |mode: KillMode| {
+        let mut unit = simple("web");
+        unit.service.kill_mode = mode;
+        unit.service.send_sigkill = false;
+        unit.service.timeout_stop = Some(Duration::from_secs(1));
+        unit.service.timeout_start = Some(Duration::from_secs(1));
+        unit.service.timeout_stop_failure_mode = TimeoutFailureMode::Kill;
+        unit.service.timeout_start_failure_mode = TimeoutFailureMode::Kill;
+        unit.failure_action = ExitAction::None;
+        unit
+    };
+    let mut stops = stubborn(KillMode::ControlGroup);
+    stops.service.exec_stop = vec![command()];
+    let mut starts = stubborn(KillMode::ControlGroup);
+    starts.service.exec_start_pre = vec![command()];
+    for unit in [stops, starts, stubborn(KillMode::Mixed)] {
+        let mut rig = Rig::new(vec![unit, simple("other")]);
+        rig.stubborn.insert(name("web"));
+        rig.boot();
+        rig.ask(JobKind::Stop, "web");
+        rig.pass(10_000);
+        let log = rig.log();
+        assert!(!log.contains("SIGKILL"), "{log}");
+        assert!(log.contains("kill web SIGTERM"), "{log}");
+        assert!(log.contains("> failed"), "{log}");
+    }
+}
+
+#[test]
+fn a_command_may_choose_its_statuses() {
+    let story = |exit: ExitStatus, stop: bool| {
+        let mut main = simple("main");
+        main.success_action = ExitAction::Exit;
+        main.success_action_exit_status = Some(0);
+        main.failure_action_exit_status = Some(9);
+        main.service.success_exit_status.codes.insert(143);
+        let mut rig = Rig::with(vec![main], |config| config.command = Some(name("main")));
+        rig.boot();
+        if stop {
+            rig.signal(Signal::TERM);
+        } else {
+            rig.ends("main", ProcessRole::ExecStart, exit);
+        }
+        rig.exit
+    };
+    assert_eq!(story(ExitStatus::Exited(143), false), Some(0), "tini -e 143");
+    assert_eq!(story(ExitStatus::Exited(4), false), Some(9));
+    assert_eq!(story(ExitStatus::Exited(0), true), Some(0), "a clean SIGTERM, remapped");
 }

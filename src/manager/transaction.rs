@@ -172,7 +172,7 @@ impl Manager {
             if unit.step && !boot {
                 continue;
             }
-            let pulled = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds];
+            let pulled = [&*unit.requires, &*unit.wants, &unit.binds_to, &unit.upholds];
             for dependency in pulled.into_iter().flatten() {
                 let Some(other) = self.units.get(&dependency.name) else { continue };
                 if (boot || !other.step) && closure.insert(other.name.clone()) {

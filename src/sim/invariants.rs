@@ -532,7 +532,7 @@ fn pulled(plan: &Plan, mut closure: u16) -> u16 {
         let mut grown = closure;
         for (index, unit) in plan.units.iter().enumerate() {
             if closure & (1 << index) != 0 {
-                let lists = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds];
+                let lists = [&*unit.requires, &*unit.wants, &unit.binds_to, &unit.upholds];
                 grown |= lists.iter().fold(0, |mask, list| mask | plan.mask(list));
             }
         }

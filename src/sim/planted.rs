@@ -287,7 +287,10 @@ fn distort_unit(bug: Bug, unit: &mut Unit) {
     match bug {
         Bug::AfterIgnored => unit.after.clear(),
         Bug::RequiresIgnored => unit.wants.append(&mut unit.requires),
-        Bug::BindsToIgnored => unit.wants.append(&mut unit.binds_to),
+        Bug::BindsToIgnored => {
+            let bound = std::mem::take(&mut unit.binds_to);
+            unit.wants.extend(bound);
+        }
         Bug::ConflictIgnored => unit.conflicts.clear(),
         Bug::DelayWrong => {
             service.restart_sec = service.restart_sec * 3 / 2;

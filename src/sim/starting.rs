@@ -86,8 +86,14 @@ impl Checker<'_> {
     pub(super) fn scheduled(&mut self, unit: usize, delay: Duration, attempt: u32) {
         let service = &self.plan.units[unit].service;
         let formula = formula(service, attempt);
+        let name = &self.plan.units[unit].name;
+        let upheld = |by: &std::sync::Arc<crate::unit::Unit>| {
+            by.upholds.iter().any(|other| other.name == *name)
+        };
+        // A unit that others uphold and that was never up is not looked at without a pause.
+        let paused = formula == 0.0 && self.plan.units.iter().any(upheld);
         let (delay_s, slack) = (delay.as_secs_f64(), 1e-9);
-        if delay_s < 0.9 * formula - slack || delay_s > 1.1 * formula + slack {
+        if delay_s < 0.9 * formula - slack || !paused && delay_s > 1.1 * formula + slack {
             let name = self.name(unit);
             self.broken(Rule::DelayFormula, |_| {
                 format!("{name}: {delay:?} for attempt {attempt}, formula {formula} s")

@@ -154,7 +154,7 @@ impl Checker<'_> {
                 continue;
             }
             let declared = &self.plan.units[other];
-            let lists = [&declared.requires, &declared.binds_to, &declared.part_of];
+            let lists = [&*declared.requires, &declared.binds_to, &declared.part_of];
             let follows = lists.iter().any(|list| self.plan.mask(list) & (1 << unit) != 0)
                 && self.handlers & (1 << other) == 0;
             // Before its own stops begin, a client's may still be under way.

@@ -13,7 +13,7 @@ use crate::manager::event::ManagerConfig;
 use crate::unit::command::ExecCommand;
 use crate::unit::process::Signal;
 use crate::unit::service::{
-    ExitAction, KillMode, Restart, Service, ServiceType, TimeoutFailureMode,
+    ExitAction, KillMode, Restart, Service, ServiceSettings, ServiceType, TimeoutFailureMode,
 };
 use crate::unit::{Condition, ConditionKind, Dependency, StartedBy, Unit, UnitName, UnitSet};
 
@@ -123,7 +123,7 @@ fn draw_temper(choices: &mut Choices) -> Temper {
 fn command_unit(choices: &mut Choices) -> Unit {
     let mut unit = Unit::new(UnitName::parse("main.service").unwrap());
     unit.success_action = ExitAction::Exit;
-    unit.service.exec_start = vec![command(false)];
+    unit.service.exec_start = vec![command(false)].into();
     if choices.rare(Label::Plain, 2) {
         unit.service.timeout_stop = timeout(choices, Label::TimeoutStop, Duration::from_secs(90));
         kill(choices, &mut unit.service);
@@ -159,7 +159,7 @@ fn dress(choices: &mut Choices, unit: &mut Unit) -> Temper {
         unit.service.timeout_start = None;
         unit.service.remain_after_exit = choices.rare(Label::Remain, 2);
     }
-    unit.service.exec_start = vec![command(false)];
+    unit.service.exec_start = vec![command(false)].into();
     unit.service.restart = restart(choices, unit.service.kind);
     if choices.pick(Label::Plain, 3) != 0 {
         commands(choices, &mut unit.service);
@@ -220,6 +220,7 @@ fn restarts(choices: &mut Choices, service: &mut Service) {
     service.restart_reset = ms(choices.of(Label::RestartReset, &[10_000, 0, 1000, 60_000]));
     let statuses = choices.pick(Label::Statuses, 32);
     if statuses >= 24 {
+        let service: &mut ServiceSettings = service;
         let clean = [&mut service.success_exit_status, &mut service.restart_prevent_exit_status];
         for (bit, set) in clean.into_iter().enumerate() {
             if statuses & (1 << bit) != 0 {
@@ -355,7 +356,7 @@ fn link(choices: &mut Choices, units: &mut [Unit], steps: usize, with_command: b
 }
 
 fn unrelated(unit: &Unit) -> bool {
-    let lists = [&unit.requires, &unit.wants, &unit.binds_to, &unit.upholds, &unit.part_of];
+    let lists = [&*unit.requires, &*unit.wants, &unit.binds_to, &unit.upholds, &unit.part_of];
     lists.iter().all(|list| list.is_empty()) && unit.requisite.is_empty()
 }
 

@@ -1,14 +1,17 @@
-//! Between fork and exec: the child's half.
+//! From birth to exec: the child's half.
 //!
-//! **Invariant:** async-signal-safe calls only (signal-safety(7)): no allocation, no lock, no
-//! panic; the first failure goes over the pipe as eight bytes and ends the child. The signal mask
-//! is emptied last, so that a signal sent meanwhile ends the child or reaches the program.
+//! It may run beside its parent in the parent's own memory (`launch`). **Invariant:** it writes
+//! nowhere but on its stack: bare system calls only (`raw`), no allocation, no lock, no panic, no
+//! `errno`; the first failure goes over the pipe as eight bytes and ends the child. The signal
+//! mask is emptied as soon as the terminal is handed over, with every disposition at its default: a
+//! signal sent meanwhile ends the child, even while it waits in open(2) for a FIFO's reader.
 
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use super::exec::{Directory, ExecPlan, Grouping, Identity, Report, Rlimit, Stdio};
+use super::raw::{Outcome, call};
 use super::signals::{self, Disposition};
-use super::terminal;
 use crate::unit::process::ExecStage;
 
 /// The arrays of pointers that execve(2) takes, made before fork.
@@ -27,10 +30,11 @@ impl Pointers {
     }
 }
 
-/// A stage that failed, with the reason that `errno` has.
+/// A stage that failed, and why.
 struct Failure {
     stage: ExecStage,
     index: u16,
+    errno: i32,
 }
 
 type Step = Result<(), Failure>;
@@ -38,28 +42,39 @@ type Step = Result<(), Failure>;
 /// Becomes the program, or reports and exits.
 ///
 /// # Safety
-/// Only in the child of a fork; `pointers` must point into `plan`.
+/// Only in a new child; `pointers` must point into `plan`, and both must stay until the child is
+/// the program or dead.
 pub(super) unsafe fn run(plan: &ExecPlan, pointers: &Pointers, pipe: RawFd) -> ! {
     let failure = match set_up(plan) {
         Ok(()) => become_program(plan, pointers),
         Err(failure) => failure,
     };
-    let report = Report { stage: failure.stage, index: failure.index, errno: errno() };
+    let report = Report { stage: failure.stage, index: failure.index, errno: failure.errno };
     let bytes = report.to_bytes();
-    // SAFETY: the pointer and the length are those of `bytes`; _exit does not return.
-    unsafe {
-        libc::write(pipe, bytes.as_ptr().cast(), bytes.len());
-        libc::_exit(report.exit_code(plan.failure_code))
+    let code = number(report.exit_code(plan.failure_code));
+    loop {
+        // SAFETY: the pointer and the length are those of `bytes`; exit_group does not return.
+        unsafe {
+            let _ = call(
+                libc::SYS_write,
+                [number(pipe), bytes.as_ptr().expose_provenance(), bytes.len()],
+            );
+            let _ = call(libc::SYS_exit_group, [code]);
+        }
     }
 }
 
 fn set_up(plan: &ExecPlan) -> Step {
     group(plan.grouping)?;
+    signals::set_mask(0);
     // SAFETY: umask cannot fail. First, for files that are opened below.
-    unsafe { libc::umask(plan.umask) };
+    let _ = unsafe { call(libc::SYS_umask, [plan.umask as usize]) };
     if let Some((text, required)) = &plan.oom_score_adjust {
         let written = write_file(c"/proc/self/oom_score_adj", text.as_bytes());
-        check(written || !required, ExecStage::OomScoreAdjust)?;
+        // Without the privilege it stays as it is, as in systemd: `check` has said so.
+        if *required {
+            check(unless_denied(written), ExecStage::OomScoreAdjust)?;
+        }
     }
     let [input, output, error] = &plan.stdio;
     stream(input, 0, ExecStage::StandardInput)?;
@@ -67,28 +82,32 @@ fn set_up(plan: &ExecPlan) -> Step {
     stream(error, 2, ExecStage::StandardError)?;
     for (index, limit) in plan.limits.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
-        set_limit(*limit).map_err(|()| Failure { stage: ExecStage::Limits, index })?;
+        let failed = |errno| Failure { stage: ExecStage::Limits, index, errno };
+        set_limit(*limit).map_err(failed)?;
     }
     if let Some(nice) = plan.nice {
+        let arguments = [libc::PRIO_PROCESS as usize, 0, number(nice)];
         // SAFETY: numbers only.
-        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0, ExecStage::Nice)?;
+        let set = unsafe { call(libc::SYS_setpriority, arguments) };
+        check(unless_denied(set), ExecStage::Nice)?;
     }
-    if let Directory::Inherited(path) = &plan.directory {
+    if let Directory::Inherited(path) = &plan.directory
+        && path.as_bytes() != b"/"
+    {
         // Where it is gone or hidden, `/` is where we are already.
-        // SAFETY: the path is a C string.
-        unsafe { libc::chdir(path.as_ptr()) };
+        let _ = change_directory(path);
     }
     identity(&plan.identity)?;
     if let Directory::Declared { path, optional } = &plan.directory {
-        // SAFETY: the path is a C string.
-        let entered = unsafe { libc::chdir(path.as_ptr()) } == 0;
-        check(entered || *optional, ExecStage::WorkingDirectory)?;
+        let entered = change_directory(path);
+        if !optional {
+            check(entered, ExecStage::WorkingDirectory)?;
+        }
     }
     // rinit's own descriptors are close-on-exec from birth; this is for whatever is not.
+    let cloexec = libc::CLOSE_RANGE_CLOEXEC as usize;
     // SAFETY: numbers only; an old kernel says ENOSYS.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    }
+    let _ = unsafe { call(libc::SYS_close_range, [3, u32::MAX as usize, cloexec]) };
     Ok(())
 }
 
@@ -97,39 +116,48 @@ fn set_up(plan: &ExecPlan) -> Step {
 fn become_program(plan: &ExecPlan, pointers: &Pointers) -> Failure {
     let pipe = if plan.ignore_sigpipe { Disposition::Ignore } else { Disposition::Default };
     signals::set_disposition(libc::SIGPIPE, pipe);
-    signals::set_mask(0);
+    let (argv, envp) =
+        (pointers.argv.as_ptr().expose_provenance(), pointers.envp.as_ptr().expose_provenance());
     let mut denied = None;
     let mut last = 0;
     for (index, candidate) in plan.candidates.iter().enumerate() {
         last = u16::try_from(index).unwrap_or(u16::MAX);
         // SAFETY: a C string and two arrays of C strings that end in a null pointer.
-        unsafe {
-            libc::execve(candidate.as_ptr(), pointers.argv.as_ptr(), pointers.envp.as_ptr());
-        }
-        match errno() {
+        let outcome = unsafe { call(libc::SYS_execve, [address(candidate), argv, envp]) };
+        match outcome.err().unwrap_or(libc::EIO) {
             libc::ENOENT | libc::ENOTDIR if plan.candidates.len() > 1 => {}
             libc::EACCES => denied = denied.or(Some(last)),
-            _ => return Failure { stage: ExecStage::Exec, index: last },
+            errno => return Failure { stage: ExecStage::Exec, index: last, errno },
         }
     }
     // As execvp(3): "permission denied" anywhere beats "not found" everywhere.
-    set_errno(if denied.is_some() { libc::EACCES } else { libc::ENOENT });
-    Failure { stage: ExecStage::Exec, index: denied.unwrap_or(last) }
+    let errno = if denied.is_some() { libc::EACCES } else { libc::ENOENT };
+    Failure { stage: ExecStage::Exec, index: denied.unwrap_or(last), errno }
 }
 
 fn group(grouping: Grouping) -> Step {
     match grouping {
         // SAFETY: setsid takes nothing.
-        Grouping::Session => check(unsafe { libc::setsid() } != -1, ExecStage::Session),
+        Grouping::Session => check(unsafe { call(libc::SYS_setsid, []) }, ExecStage::Session),
         Grouping::Group { terminal } => {
             // SAFETY: numbers only.
-            check(unsafe { libc::setpgid(0, 0) } == 0, ExecStage::Session)?;
+            check(unsafe { call(libc::SYS_setpgid, [0, 0]) }, ExecStage::Session)?;
             if let Some(fd) = terminal {
-                // SAFETY: getpid takes nothing and cannot fail.
-                terminal::hand_over(fd, unsafe { libc::getpid() });
+                hand_over(fd);
             }
             Ok(())
         }
+    }
+}
+
+/// Makes our own group the foreground of the terminal; what `terminal::hand_over` says of
+/// SIGTTOU and of failures holds here, too.
+fn hand_over(fd: RawFd) {
+    // SAFETY: getpid takes nothing and cannot fail; the ioctl reads one pid, which lives on.
+    unsafe {
+        let pid = call(libc::SYS_getpid, []).map_or(0, |pid| pid as libc::pid_t);
+        let place = (&raw const pid).expose_provenance();
+        let _ = call(libc::SYS_ioctl, [number(fd), libc::TIOCSPGRP as usize, place]);
     }
 }
 
@@ -137,90 +165,109 @@ fn stream(stream: &Stdio, target: RawFd, stage: ExecStage) -> Step {
     match stream {
         Stdio::Inherit => Ok(()),
         // SAFETY: numbers only.
-        Stdio::AsOutput => check(unsafe { libc::dup2(1, target) } != -1, stage),
+        Stdio::AsOutput => check(unsafe { call(libc::SYS_dup3, [1, number(target), 0]) }, stage),
         Stdio::Open { path, flags, terminal } => {
-            // SAFETY: a C string; the mode is there for O_CREAT.
-            let fd = unsafe { libc::open(path.as_ptr(), *flags | libc::O_CLOEXEC, 0o666) };
-            check(fd != -1, stage)?;
+            let fd = open(path, *flags).map_err(|errno| Failure { stage, index: 0, errno })?;
             if *terminal {
                 // Not fatal: somebody else's session may have it (ENOTTY, EPERM).
                 // SAFETY: numbers only.
-                unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) };
+                let _ = unsafe { call(libc::SYS_ioctl, [fd, libc::TIOCSCTTY as usize, 0]) };
             }
-            // 0 to 2 are open in rinit, so `fd` is above them and dup2 makes a copy without
+            // 0 to 2 are open in rinit, so `fd` is above them and dup3 makes a copy without
             // close-on-exec.
             // SAFETY: numbers only.
-            check(unsafe { libc::dup2(fd, target) } != -1, stage)
+            check(unsafe { call(libc::SYS_dup3, [fd, number(target), 0]) }, stage)
         }
     }
 }
 
 /// Over the hard limit and without the privilege to raise it: as much as there is.
-fn set_limit(limit: Rlimit) -> Result<(), ()> {
+fn set_limit(limit: Rlimit) -> Result<(), i32> {
     let mut new = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
-    let none = std::ptr::null_mut::<libc::rlimit64>();
-    // SAFETY: `new` lives through the call, and no old limit is asked for.
-    let set = |new: &libc::rlimit64| unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, limit.resource, std::ptr::from_ref(new), none) == 0
+    let resource = limit.resource as usize;
+    let set = |new: &libc::rlimit64| {
+        let place = std::ptr::from_ref(new).expose_provenance();
+        // SAFETY: `new` lives through the call, and no old limit is asked for.
+        unsafe { call(libc::SYS_prlimit64, [0, resource, place, 0]) }
     };
-    if set(&new) {
-        return Ok(());
-    }
-    if errno() != libc::EPERM {
-        return Err(());
+    match set(&new) {
+        Ok(_) => return Ok(()),
+        Err(libc::EPERM) => {}
+        Err(errno) => return Err(errno),
     }
     let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    let no_new = std::ptr::null::<libc::rlimit64>();
+    let place = (&raw mut now).expose_provenance();
     // SAFETY: `now` is a valid place for the result.
-    unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, limit.resource, no_new, &raw mut now);
-    }
+    unsafe { call(libc::SYS_prlimit64, [0, resource, 0, place]) }?;
     new.rlim_max = new.rlim_max.min(now.rlim_max);
     new.rlim_cur = new.rlim_cur.min(new.rlim_max);
-    if set(&new) { Ok(()) } else { Err(()) }
+    set(&new).map(drop)
 }
 
 /// Groups, then gid, then uid: after the uid there is no privilege left for the others. The
 /// kernel's calls, because glibc's would signal threads that the child does not have.
 fn identity(identity: &Identity) -> Step {
     // SAFETY: getegid and geteuid take nothing and cannot fail.
-    let (own_gid, own_uid) = unsafe { (libc::getegid(), libc::geteuid()) };
-    let already = identity.gid.is_none_or(|gid| gid == own_gid)
-        && identity.uid.is_none_or(|uid| uid == own_uid);
+    let own = unsafe { (call(libc::SYS_getegid, []), call(libc::SYS_geteuid, [])) };
+    let already = identity.gid.is_none_or(|gid| own.0 == Ok(gid as usize))
+        && identity.uid.is_none_or(|uid| own.1 == Ok(uid as usize));
     if let Some(groups) = &identity.groups {
+        let arguments = [groups.len(), groups.as_ptr().expose_provenance()];
         // SAFETY: the pointer and the length are those of `groups`.
-        let set = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+        let set = unsafe { call(libc::SYS_setgroups, arguments) };
         // Without privilege one can still "become" who one is.
-        check(set == 0 || (already && errno() == libc::EPERM), ExecStage::Group)?;
+        if !(already && set == Err(libc::EPERM)) {
+            check(set, ExecStage::Group)?;
+        }
     }
     if let Some(gid) = identity.gid {
+        let gid = gid as usize;
         // SAFETY: numbers only.
-        check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) } == 0, ExecStage::Group)?;
+        check(unsafe { call(libc::SYS_setresgid, [gid, gid, gid]) }, ExecStage::Group)?;
     }
     if let Some(uid) = identity.uid {
+        let uid = uid as usize;
         // SAFETY: numbers only.
-        check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } == 0, ExecStage::User)?;
+        check(unsafe { call(libc::SYS_setresuid, [uid, uid, uid]) }, ExecStage::User)?;
     }
     Ok(())
 }
 
-fn write_file(path: &std::ffi::CStr, text: &[u8]) -> bool {
-    // SAFETY: a C string; no mode is needed without O_CREAT.
-    let fd = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+fn write_file(path: &CStr, text: &[u8]) -> Outcome {
+    let fd = open(path, libc::O_WRONLY)?;
     // SAFETY: the pointer and the length are those of `text`; exec closes the descriptor.
-    fd != -1 && unsafe { libc::write(fd, text.as_ptr().cast(), text.len()) } != -1
+    unsafe { call(libc::SYS_write, [fd, text.as_ptr().expose_provenance(), text.len()]) }
 }
 
-fn check(done: bool, stage: ExecStage) -> Step {
-    if done { Ok(()) } else { Err(Failure { stage, index: 0 }) }
+/// Close-on-exec; the mode is there for O_CREAT.
+fn open(path: &CStr, flags: libc::c_int) -> Outcome {
+    let flags = number(flags | libc::O_CLOEXEC);
+    // SAFETY: a C string and numbers.
+    unsafe { call(libc::SYS_openat, [number(libc::AT_FDCWD), address(path), flags, 0o666]) }
 }
 
-fn errno() -> i32 {
-    // SAFETY: the thread's own errno always exists.
-    unsafe { *libc::__errno_location() }
+fn change_directory(path: &CStr) -> Outcome {
+    // SAFETY: a C string.
+    unsafe { call(libc::SYS_chdir, [address(path)]) }
 }
 
-fn set_errno(number: i32) {
-    // SAFETY: the thread's own errno always exists.
-    unsafe { *libc::__errno_location() = number };
+/// What a lack of privilege forbids is left as it is.
+fn unless_denied(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(libc::EACCES | libc::EPERM) => Ok(0),
+        other => other,
+    }
+}
+
+fn check(outcome: Outcome, stage: ExecStage) -> Step {
+    outcome.map(drop).map_err(|errno| Failure { stage, index: 0, errno })
+}
+
+/// A C `int` as a register has it.
+fn number(value: libc::c_int) -> usize {
+    (value as isize).cast_unsigned()
+}
+
+fn address(text: &CStr) -> usize {
+    text.as_ptr().expose_provenance()
 }

@@ -11,14 +11,27 @@ use std::path::PathBuf;
 
 use super::signals::{self, ALL_BUT_FAULTS};
 
-/// Puts [`before_main`] into `.init_array` of the binary that expands it.
+/// The binary's entry: [`before_main`] in `.init_array`, and a C `main` that exits with what
+/// `$main` gives. Not Rust's own `main`, whose runtime reads `/proc/self/maps` and makes a second
+/// stack for a message about an overflow of the first: an eighth of the time until COMMAND runs.
 #[macro_export]
-macro_rules! early_init {
-    () => {
+macro_rules! entry {
+    ($main:path) => {
         #[used]
         #[unsafe(link_section = ".init_array")]
         static RINIT_BEFORE_MAIN: extern "C" fn() = $crate::sys::early::before_main;
+
+        #[unsafe(no_mangle)]
+        extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
+            $crate::sys::early::exit_with($main)
+        }
     };
+}
+
+/// Exits with what `main` gives; with 70 (sysexits(3), EX_SOFTWARE) where it panics.
+pub fn exit_with(main: fn() -> u8) -> ! {
+    let code = std::panic::catch_unwind(main).unwrap_or(70);
+    std::process::exit(i32::from(code))
 }
 
 /// Runs before Rust's runtime: system calls only, no allocation, no failure.

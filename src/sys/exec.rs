@@ -1,6 +1,7 @@
-//! Starting a process, the parent's half: everything is made ready before fork.
+//! Starting a process, the parent's half: everything is made ready before its birth.
 //!
-//! Not the child's half (`child`), and not where the values come from (`init::spawn_plan`).
+//! Not the child's half (`child`), not its birth (`launch`), and not where the values come from
+//! (`init::spawn_plan`).
 //! **Invariant:** all memory that the child needs is allocated here, and the parent never waits
 //! for it: the report comes over a close-on-exec pipe that the loop watches.
 
@@ -9,7 +10,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use super::{Pid, child, cvt, reason};
+use super::launch::Launch;
+use super::{Pid, cvt, reason};
 use crate::unit::process::{ExecError, ExecStage};
 
 /// Where one of the child's standard streams leads.
@@ -159,20 +161,17 @@ impl Report {
     }
 }
 
-/// A child on its way to become a program.
+/// A child on its way to become a program, and the pipe on which it reports.
 #[derive(Debug)]
-pub struct Spawned {
-    /// Its pid.
-    pub pid: Pid,
-    /// Where it reports.
-    pub pipe: ErrorPipe,
+pub struct Starting {
+    launch: Launch,
+    pipe: Option<std::fs::File>,
+    /// Its end has been read.
+    ended: bool,
+    report: Option<Report>,
 }
 
-/// The read end of the pipe on which a child reports.
-#[derive(Debug)]
-pub struct ErrorPipe(std::fs::File);
-
-/// What is to be read there.
+/// What is known of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExecState {
     /// Nothing yet.
@@ -183,40 +182,61 @@ pub enum ExecState {
     Failed(Report),
 }
 
-impl ErrorPipe {
-    /// Looks what is there; never waits.
-    pub fn read(&mut self) -> ExecState {
-        let mut bytes = [0u8; 8];
-        match self.0.read(&mut bytes) {
-            Ok(8) => Report::from_bytes(bytes).map_or(ExecState::Execed, ExecState::Failed),
-            Ok(_) => ExecState::Execed,
-            Err(error) if super::is_passing(&error) => ExecState::Pending,
-            Err(_) => ExecState::Execed,
+impl Starting {
+    /// Looks what is there; never waits. Only the end of the pipe counts: a child that has
+    /// reported a failure is not gone yet.
+    pub fn look(&mut self) -> ExecState {
+        while let Some(pipe) = self.pipe.as_mut().filter(|_| !self.ended) {
+            let mut bytes = [0u8; 8];
+            match pipe.read(&mut bytes) {
+                Ok(8) => self.report = Report::from_bytes(bytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if super::is_passing(&error) => return ExecState::Pending,
+                Ok(_) => {
+                    self.launch.is_over();
+                    self.ended = true;
+                }
+                Err(_) => self.ended = true, // what the child was given is lost with it
+            }
+        }
+        self.report.map_or(ExecState::Execed, ExecState::Failed)
+    }
+
+    /// Once its end has been read: closes the pipe, and keeps only what a failure is told with.
+    pub fn close(&mut self) {
+        if self.ended {
+            self.pipe = None;
+            if self.report.is_none() {
+                self.launch.free();
+            }
         }
     }
-}
 
-impl AsRawFd for ErrorPipe {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+    /// The pipe, until it is closed.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.pipe.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// A report of this child in words.
+    pub fn describe(&self, report: Report) -> ExecError {
+        let bare = || ExecError {
+            stage: report.stage,
+            errno: report.errno,
+            message: reason(report.errno),
+        };
+        self.launch.plan().map_or_else(bare, |plan| plan.describe(report))
     }
 }
 
-/// Forks a child that goes through the plan.
+/// Starts a child that goes through the plan.
 ///
 /// # Errors
-/// No process or pipe came to be (fork(2), pipe(2)); then nothing has happened.
-pub fn spawn(plan: &ExecPlan) -> io::Result<Spawned> {
-    let pointers = child::Pointers::new(plan);
+/// No process or pipe came to be (clone(2), pipe(2)); then nothing has happened.
+pub fn spawn(plan: ExecPlan) -> io::Result<(Pid, Starting)> {
     let (read, write) = pipe()?;
-    // SAFETY: rinit has one thread, and the child makes system calls only until execve or _exit
-    // (in the tests, which have several, that is what makes it allowed).
-    let pid = cvt(unsafe { libc::fork() })?;
-    if pid == 0 {
-        // SAFETY: this is the child of a fork, and `pointers` points into `plan`, which lives.
-        unsafe { child::run(plan, &pointers, write.as_raw_fd()) }
-    }
-    Ok(Spawned { pid, pipe: ErrorPipe(std::fs::File::from(read)) })
+    let (pid, launch) = Launch::new(plan, write)?;
+    let pipe = Some(std::fs::File::from(read));
+    Ok((pid, Starting { launch, pipe, ended: false, report: None }))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use super::raw::call;
 use crate::unit::process::Signal;
 
 /// Bit n−1 stands for signal n, as the kernel has it. The kernel's calls are used instead of
@@ -41,16 +42,10 @@ pub enum Disposition {
 
 /// Sets the mask of the calling thread (sigprocmask(2)). Async-signal-safe.
 pub fn set_mask(mask: Mask) {
+    let place = (&raw const mask).expose_provenance();
+    let how = libc::SIG_SETMASK as usize;
     // SAFETY: the set lives through the call and has the size that is given; no old set is asked.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            std::ptr::null_mut::<Mask>(),
-            size_of::<Mask>(),
-        );
-    }
+    let _ = unsafe { call(libc::SYS_rt_sigprocmask, [how, place, 0, size_of::<Mask>()]) };
 }
 
 /// The kernel's `struct sigaction` of x86-64, arm64 and riscv64; zeroed but for the handler.
@@ -70,16 +65,9 @@ pub fn set_disposition(number: i32, disposition: Disposition) {
         Disposition::Ignore => libc::SIG_IGN,
     };
     let action = KernelSigaction { handler, flags: 0, restorer: 0, mask: 0 };
+    let (number, place) = (number as usize, (&raw const action).expose_provenance());
     // SAFETY: `action` is laid out as the kernel reads it; neither handler is code of ours.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            number,
-            &raw const action,
-            std::ptr::null_mut::<KernelSigaction>(),
-            size_of::<Mask>(),
-        );
-    }
+    let _ = unsafe { call(libc::SYS_rt_sigaction, [number, place, 0, size_of::<Mask>()]) };
 }
 
 /// The descriptor from which blocked signals are read.

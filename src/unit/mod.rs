@@ -6,12 +6,14 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod build;
 pub mod command;
 pub mod command_unit;
+pub mod compact;
 pub mod condition;
 pub mod directive;
 pub mod environment;
@@ -28,6 +30,7 @@ pub mod process;
 mod properties;
 pub mod raw;
 pub mod service;
+pub mod shared;
 pub mod specifier;
 pub mod steps;
 pub mod syntax;
@@ -40,6 +43,7 @@ pub use name::{UnitKind, UnitName};
 pub use problem::{Problem, Severity, SourceFile, Span};
 
 use service::{ExitAction, Service};
+use shared::Shared;
 
 /// A name in a dependency list, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,12 +106,39 @@ pub struct Unit {
 
     /// `Description=`; empty: the name stands for it.
     pub description: String,
+    /// `Requires=`, and the steps that this unit waits for.
+    pub requires: Shared<Vec<Dependency>>,
+    /// `Wants=`.
+    pub wants: Shared<Vec<Dependency>>,
+    /// `After=`, the other units' `Before=`, and the implicit order after steps: complete.
+    pub after: Shared<Vec<Dependency>>,
+
+    /// What few units say.
+    pub settings: Shared<UnitSettings>,
+    /// `[Service]`.
+    pub service: Service,
+}
+
+impl Deref for Unit {
+    type Target = UnitSettings;
+
+    fn deref(&self) -> &UnitSettings {
+        &self.settings
+    }
+}
+
+impl DerefMut for Unit {
+    fn deref_mut(&mut self) -> &mut UnitSettings {
+        &mut self.settings
+    }
+}
+
+/// What a `[Unit]` section says that seldom differs from unit to unit; read and written as if it
+/// stood in the [`Unit`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnitSettings {
     /// `Documentation=`.
     pub documentation: Vec<String>,
-    /// `Requires=`, and the steps that this unit waits for.
-    pub requires: Vec<Dependency>,
-    /// `Wants=`.
-    pub wants: Vec<Dependency>,
     /// `Requisite=`.
     pub requisite: Vec<Dependency>,
     /// `BindsTo=`.
@@ -118,8 +149,6 @@ pub struct Unit {
     pub upholds: Vec<Dependency>,
     /// `Conflicts=`.
     pub conflicts: Vec<Dependency>,
-    /// `After=`, the other units' `Before=`, and the implicit order after steps: complete.
-    pub after: Vec<Dependency>,
     /// `Before=` as written here; [`Unit::after`] of the others already holds it.
     pub before: Vec<Dependency>,
     /// `OnFailure=`.
@@ -148,9 +177,6 @@ pub struct Unit {
     pub success_action_exit_status: Option<u8>,
     /// `JobTimeoutSec=`: how long a start may wait for its turn and run; `None`: for ever.
     pub job_timeout: Option<Duration>,
-
-    /// `[Service]`.
-    pub service: Service,
 }
 
 impl Unit {
@@ -162,15 +188,25 @@ impl Unit {
             started_by: StartedBy::Boot,
             step: false,
             description: String::new(),
+            requires: Shared::default(),
+            wants: Shared::default(),
+            after: Shared::default(),
+            settings: Shared::default(),
+            service: Service::default(),
+        }
+    }
+}
+
+impl Default for UnitSettings {
+    /// systemd's defaults, rinit's where they differ, for a unit that boot starts.
+    fn default() -> UnitSettings {
+        UnitSettings {
             documentation: Vec::new(),
-            requires: Vec::new(),
-            wants: Vec::new(),
             requisite: Vec::new(),
             binds_to: Vec::new(),
             part_of: Vec::new(),
             upholds: Vec::new(),
             conflicts: Vec::new(),
-            after: Vec::new(),
             before: Vec::new(),
             on_failure: Vec::new(),
             on_success: Vec::new(),
@@ -185,7 +221,6 @@ impl Unit {
             failure_action_exit_status: None,
             success_action_exit_status: None,
             job_timeout: None,
-            service: Service::default(),
         }
     }
 }

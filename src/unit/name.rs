@@ -119,6 +119,12 @@ impl UnitName {
         UnitName::parse(&format!("{stem}.service"))
     }
 
+    /// The same name in memory of its own.
+    #[must_use]
+    pub fn copied(&self) -> UnitName {
+        UnitName(Arc::from(&*self.0))
+    }
+
     /// The whole name, as `%n`.
     pub fn as_str(&self) -> &str {
         &self.0

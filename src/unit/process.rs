@@ -74,6 +74,17 @@ impl Signal {
     pub const PWR: Signal = Signal(30);
     /// `RTMIN+3`: "stop" to an init, by systemd's convention, which Podman and LXC follow.
     pub const RTMIN_3: Signal = Signal(RTMIN + 3);
+    /// Signals of terminals and of bookkeeping: to an init they are about itself, and mean
+    /// nothing to it.
+    pub const BOOKKEEPING: [Signal; 7] = [
+        Signal::CHLD,
+        Signal::CONT,
+        Signal::PIPE,
+        Signal::TSTP,
+        Signal::TTIN,
+        Signal::TTOU,
+        Signal::STOP,
+    ];
 
     /// The signal with this number, if there is one.
     pub fn from_number(number: i32) -> Option<Signal> {

@@ -4,10 +4,12 @@
 //! systemd.service(5)'s, systemd.exec(5)'s and systemd.kill(5)'s unless a field says otherwise.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::command::ExecCommand;
 use super::process::{ExitStatus, Signal};
+use super::shared::Shared;
 
 /// `Type=`: when the service counts as started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -208,9 +210,35 @@ pub struct ExecContext {
     pub tty_path: Option<String>,
 }
 
-/// Everything a `[Service]` section says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Everything a `[Service]` section says. What most units have in common is read and written as
+/// if its fields stood here.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Service {
+    /// `ExecStart=`: exactly one unless `Type=oneshot`.
+    pub exec_start: Shared<Vec<ExecCommand>>,
+    /// How its processes are set up.
+    pub exec: Shared<ExecContext>,
+    /// All the rest.
+    pub settings: Shared<ServiceSettings>,
+}
+
+impl Deref for Service {
+    type Target = ServiceSettings;
+
+    fn deref(&self) -> &ServiceSettings {
+        &self.settings
+    }
+}
+
+impl DerefMut for Service {
+    fn deref_mut(&mut self) -> &mut ServiceSettings {
+        &mut self.settings
+    }
+}
+
+/// What a `[Service]` section says that seldom differs from unit to unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceSettings {
     /// `Type=`.
     pub kind: ServiceType,
     /// `RemainAfterExit=`.
@@ -219,8 +247,6 @@ pub struct Service {
     pub exec_condition: Vec<ExecCommand>,
     /// `ExecStartPre=`.
     pub exec_start_pre: Vec<ExecCommand>,
-    /// `ExecStart=`: exactly one unless `Type=oneshot`.
-    pub exec_start: Vec<ExecCommand>,
     /// `ExecStartPost=`.
     pub exec_start_post: Vec<ExecCommand>,
     /// `ExecReload=`.
@@ -279,19 +305,15 @@ pub struct Service {
     /// `ForwardSignals=` (ours): the signals to rinit, other than those that stop or reload it,
     /// that the main process is sent too; unset: those that it catches.
     pub forward_signals: Option<std::collections::BTreeSet<Signal>>,
-
-    /// How its processes are set up.
-    pub exec: ExecContext,
 }
 
-impl Default for Service {
-    fn default() -> Service {
-        Service {
+impl Default for ServiceSettings {
+    fn default() -> ServiceSettings {
+        ServiceSettings {
             kind: ServiceType::Simple,
             remain_after_exit: false,
             exec_condition: Vec::new(),
             exec_start_pre: Vec::new(),
-            exec_start: Vec::new(),
             exec_start_post: Vec::new(),
             exec_reload: Vec::new(),
             exec_stop: Vec::new(),
@@ -319,7 +341,6 @@ impl Default for Service {
             send_sighup: false,
             send_sigkill: true,
             forward_signals: None,
-            exec: ExecContext::default(),
         }
     }
 }

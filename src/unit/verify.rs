@@ -13,7 +13,7 @@ use super::directive::Draft;
 use super::graph::Graph;
 use super::problem::{Problem, Span};
 use super::service::ExitAction;
-use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, steps, value};
+use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, steps, value};
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
 const WELL_KNOWN: [&str; 32] = [
@@ -103,18 +103,19 @@ fn who_starts(drafts: &mut [Draft]) -> Vec<bool> {
 
 /// The lists in which a name must be known, and those in which it should.
 fn lists(unit: &mut Unit) -> [(&'static str, bool, &mut Vec<Dependency>); 11] {
+    let rare: &mut UnitSettings = &mut unit.settings;
     [
         ("Requires", true, &mut unit.requires),
-        ("BindsTo", true, &mut unit.binds_to),
-        ("Requisite", true, &mut unit.requisite),
-        ("Upholds", true, &mut unit.upholds),
-        ("OnFailure", true, &mut unit.on_failure),
-        ("OnSuccess", true, &mut unit.on_success),
+        ("BindsTo", true, &mut rare.binds_to),
+        ("Requisite", true, &mut rare.requisite),
+        ("Upholds", true, &mut rare.upholds),
+        ("OnFailure", true, &mut rare.on_failure),
+        ("OnSuccess", true, &mut rare.on_success),
         ("Wants", false, &mut unit.wants),
         ("After", false, &mut unit.after),
-        ("Before", false, &mut unit.before),
-        ("PartOf", false, &mut unit.part_of),
-        ("Conflicts", false, &mut unit.conflicts),
+        ("Before", false, &mut rare.before),
+        ("PartOf", false, &mut rare.part_of),
+        ("Conflicts", false, &mut rare.conflicts),
     ]
 }
 
@@ -182,11 +183,11 @@ fn contradictions(
     for draft in drafts {
         let unit = &draft.unit;
         let needs = [
-            ("Requires", &unit.requires),
+            ("Requires", &*unit.requires),
             ("BindsTo", &unit.binds_to),
             ("Requisite", &unit.requisite),
             ("Upholds", &unit.upholds),
-            ("Wants", &unit.wants),
+            ("Wants", &*unit.wants),
         ];
         for conflict in &unit.conflicts {
             let other = index.get(&conflict.name).and_then(|at| drafts.get(*at));

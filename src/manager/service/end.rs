@@ -2,7 +2,9 @@
 //!
 //! Not what that means for other units and for rinit (`ends`).
 
-use super::super::backoff::restart_delay;
+use std::time::Duration;
+
+use super::super::backoff::{refused_delay, restart_delay};
 use super::super::event::Fact;
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
@@ -14,7 +16,7 @@ impl Service {
     /// The run is over.
     pub(super) fn finish(&mut self, out: &mut Out) {
         if self.shall_restart(out) {
-            self.schedule_restart(out);
+            self.schedule_restart(out, |_| Duration::ZERO);
         } else if matches!(self.result, ServiceResult::Success | ServiceResult::ExecCondition) {
             self.enter(out, SubState::Dead, None);
         } else {
@@ -41,20 +43,23 @@ impl Service {
         restarts(service.restart, self.result)
     }
 
-    /// It is down and another unit upholds it.
+    /// It is down and another unit upholds it. No limit counts a start that a condition refused:
+    /// with RestartSec=0 it would be looked at without end, so one that was not even up waits.
     pub fn restart_later(&mut self, out: &mut Out) {
         if self.is_down() {
-            self.schedule_restart(out);
+            let never_up = self.ready_at.is_none();
+            self.schedule_restart(out, if never_up { refused_delay } else { |_| Duration::ZERO });
         }
     }
 
-    fn schedule_restart(&mut self, out: &mut Out) {
+    fn schedule_restart(&mut self, out: &mut Out, at_zero: fn(u32) -> Duration) {
         let service = &self.unit.service;
         if self.up.is_some_and(|up| up >= service.restart_reset) {
             self.attempt = 0;
         }
         self.attempt = self.attempt.saturating_add(1);
         let formula = restart_delay(service, self.attempt);
+        let formula = if formula.is_zero() { at_zero(self.attempt) } else { formula };
         let delay = out.random.jitter(formula);
         out.record(Fact::RestartScheduled {
             unit: self.unit.name.clone(),

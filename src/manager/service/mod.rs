@@ -50,6 +50,8 @@ pub(super) enum Waiting {
     ForProcesses,
     /// That no process of the unit is left at all.
     ForEmpty,
+    /// The same, and who was born after the stop signal has been sent it as well.
+    LateToo,
 }
 
 /// One service at run time.

@@ -233,8 +233,7 @@ impl Service {
             let deadline = self.deadline;
             self.retry = None;
             if out.stopping && retry.role == ProcessRole::ExecReload {
-                // Nothing is reloaded any more; its turn to stop will come.
-                self.reloaded(out);
+                self.reloaded(out); // it waits for its turn to stop, and starts nothing any more
                 return;
             }
             self.spawn(out, retry.role);
@@ -255,7 +254,6 @@ impl Service {
     fn timed_out(&mut self, out: &mut Out) {
         match self.state {
             SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost => {
-                self.record_timeout(out, None);
                 self.start_timed_out(out);
             }
             SubState::Reload => {

@@ -258,14 +258,20 @@ impl Service {
 
     /// The start took longer than `TimeoutStartSec=`.
     pub(super) fn start_timed_out(&mut self, out: &mut Out) {
-        self.note(ServiceResult::Timeout, None);
-        match self.unit.service.timeout_start_failure_mode {
+        let service = &self.unit.service;
+        let next = match service.timeout_start_failure_mode {
             TimeoutFailureMode::Terminate if self.state == SubState::StartPost => {
-                self.exec_stop(out)
+                self.record_timeout(out, None);
+                self.note(ServiceResult::Timeout, None);
+                self.exec_stop(out);
+                return;
             }
-            TimeoutFailureMode::Terminate => self.signal(out, SubState::StopSigterm),
-            TimeoutFailureMode::Abort => self.signal(out, SubState::StopWatchdog),
-            TimeoutFailureMode::Kill => self.signal(out, SubState::StopSigkill),
-        }
+            TimeoutFailureMode::Abort => SubState::StopWatchdog,
+            TimeoutFailureMode::Kill if service.send_sigkill => SubState::StopSigkill,
+            TimeoutFailureMode::Terminate | TimeoutFailureMode::Kill => SubState::StopSigterm,
+        };
+        self.record_timeout(out, Some(self.signal_of(next)));
+        self.note(ServiceResult::Timeout, None);
+        self.signal(out, next);
     }
 }

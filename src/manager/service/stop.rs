@@ -169,8 +169,18 @@ impl Service {
         }
     }
 
-    /// The main or the control process is gone while signals were out.
+    /// The main or the control process is gone while signals were out. What it started after
+    /// the stop signal (`trap 'sleep 60 & exit' TERM`) never got that one: once per stop it is
+    /// sent to what is left, which would else last until the timeout.
     pub(super) fn process_gone(&mut self, out: &mut Out) {
+        let gone = self.main.is_none() && self.control.is_none();
+        let signalled = self.state == SubState::StopSigterm && self.waiting == Waiting::ForEmpty;
+        if gone && signalled && self.unit.service.kill_mode == KillMode::ControlGroup {
+            self.waiting = Waiting::LateToo;
+            self.kill_unit(out, self.stop_signal());
+            self.kill_unit(out, Signal::CONT);
+            return; // the shell will say when nobody is left
+        }
         self.check_gone(out);
     }
 
@@ -181,7 +191,7 @@ impl Service {
         }
         if let Some(role) = self.clearing {
             self.cleared(out, role);
-        } else if self.waiting == Waiting::ForEmpty && self.sends_signals() {
+        } else if self.waiting != Waiting::ForProcesses && self.sends_signals() {
             self.waiting = Waiting::ForProcesses;
             self.after_signals(out);
         }
@@ -202,10 +212,10 @@ impl Service {
         if self.main.is_some() || self.control.is_some() || !self.sends_signals() {
             return;
         }
-        if self.waiting == Waiting::ForEmpty {
+        if self.waiting != Waiting::ForProcesses {
             return; // the shell will say so
         }
-        if self.unit.service.kill_mode == KillMode::Mixed {
+        if self.unit.service.kill_mode == KillMode::Mixed && self.unit.service.send_sigkill {
             // The rest of the unit does not outlive its main process (systemd.kill(5), mixed).
             self.waiting = Waiting::ForEmpty;
             self.kill_unit(out, self.unit.service.final_kill_signal);
@@ -243,7 +253,10 @@ impl Service {
         let next = match (self.state, mode) {
             (SubState::Stop, TimeoutFailureMode::Terminate) => Some(SubState::StopSigterm),
             (SubState::Stop, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
-            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigkill),
+            (SubState::Stop, TimeoutFailureMode::Kill) if send_sigkill => {
+                Some(SubState::StopSigkill)
+            }
+            (SubState::Stop, TimeoutFailureMode::Kill) => Some(SubState::StopSigterm),
             (SubState::StopSigterm, TimeoutFailureMode::Abort) => Some(SubState::StopWatchdog),
             (SubState::StopSigterm | SubState::StopWatchdog, _) if send_sigkill => {
                 Some(SubState::StopSigkill)
@@ -272,7 +285,7 @@ impl Service {
         }
     }
 
-    fn signal_of(&self, state: SubState) -> Signal {
+    pub(super) fn signal_of(&self, state: SubState) -> Signal {
         match state {
             SubState::StopSigkill | SubState::FinalSigkill => self.unit.service.final_kill_signal,
             SubState::StopWatchdog => self.unit.service.watchdog_signal,

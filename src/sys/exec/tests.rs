@@ -1,3 +1,5 @@
+//! Real children: what each stage of a start does, and what each failure says.
+
 use super::*;
 use crate::sys::reap;
 use crate::unit::process::ExitStatus;
@@ -28,18 +30,18 @@ fn plan(argv: &[&str]) -> ExecPlan {
 
 /// Runs to the end: how it ended, and what it said if it never became the program.
 fn run(plan: &ExecPlan) -> (ExitStatus, Option<ExecError>) {
-    let mut spawned = spawn(plan).unwrap();
+    let (pid, mut starting) = spawn(plan.clone()).unwrap();
     let mut status = 0;
     // SAFETY: a valid place for the status; other tests' children are left alone.
-    assert_eq!(unsafe { libc::waitpid(spawned.pid, &raw mut status, 0) }, spawned.pid);
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     let exit = if libc::WIFEXITED(status) {
         ExitStatus::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap())
     } else {
         let signal = crate::unit::process::Signal::from_number(libc::WTERMSIG(status)).unwrap();
         ExitStatus::Killed { signal, core_dumped: false }
     };
-    let error = match spawned.pipe.read() {
-        ExecState::Failed(report) => Some(plan.describe(report)),
+    let error = match starting.look() {
+        ExecState::Failed(report) => Some(starting.describe(report)),
         ExecState::Execed => None,
         ExecState::Pending => panic!("a dead child's pipe is closed"),
     };
@@ -209,15 +211,15 @@ fn what_a_unit_may_set() {
 #[test]
 fn a_death_is_peeked_until_it_is_reaped() {
     // Other tests' children may be seen by a peek as well: ask only about this one.
-    let spawned = spawn(&plan(&["/bin/true"])).unwrap();
+    let (pid, _starting) = spawn(plan(&["/bin/true"])).unwrap();
     let seen = |stat: Option<crate::sys::proc::Stat>| stat.is_some_and(|stat| stat.is_alive());
-    while seen(crate::sys::proc::stat(spawned.pid)) {
+    while seen(crate::sys::proc::stat(pid)) {
         std::thread::yield_now();
     }
     assert_ne!(reap::peek(), reap::Peeked::NoChildren);
-    assert!(crate::sys::proc::stat(spawned.pid).is_some(), "a zombie");
-    reap::reap(spawned.pid);
-    assert_eq!(crate::sys::proc::stat(spawned.pid), None);
+    assert!(crate::sys::proc::stat(pid).is_some(), "a zombie");
+    reap::reap(pid);
+    assert_eq!(crate::sys::proc::stat(pid), None);
 }
 
 #[test]

@@ -146,7 +146,9 @@ pub fn read(path: &Path) -> Result<String, String> {
     if metadata.len() > FILE_MAX {
         return Err(format!("{shown} has {} bytes; a unit has at most {FILE_MAX}", metadata.len()));
     }
-    let mut bytes = Vec::new();
+    // One byte more than there is: then the second read(2) is the one that finds the end.
+    let size = usize::try_from(metadata.len()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
     let read = fs::File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
     if let Err(error) = read {
         return Err(format!("cannot read {shown}: {error}"));

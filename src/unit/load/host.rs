@@ -134,6 +134,7 @@ pub fn check(
         };
         host.programs(unit, environment, &mut report);
         host.identities(unit, &mut report);
+        host.privileges(&unit.service.exec, &mut report);
         environment_files(unit, &mut report);
     }
 }
@@ -165,7 +166,13 @@ struct Host {
     found: BTreeMap<(String, String), Result<(), String>>,
     users: Option<Vec<passwd::User>>,
     groups: Option<Vec<passwd::Group>>,
+    /// The effective capabilities (`CapEff` of /proc/self/status); where they cannot be seen, all.
+    capabilities: Option<u64>,
 }
+
+/// capability(7): to lower oom_score_adj, and to lower the nice value.
+const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_SYS_NICE: u32 = 23;
 
 type Report<'a> = dyn FnMut(&str, String, Option<String>, bool) + 'a;
 
@@ -201,6 +208,24 @@ impl Host {
         }
     }
 
+    /// What the service runs without, as under systemd where the container withholds it.
+    fn privileges(&mut self, exec: &ExecContext, report: &mut Report<'_>) {
+        let wants = [
+            ("OOMScoreAdjust", exec.oom_score_adjust, CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE"),
+            ("Nice", exec.nice, CAP_SYS_NICE, "CAP_SYS_NICE"),
+        ];
+        for (directive, wanted, bit, capability) in wants {
+            let Some(value) = wanted.filter(|value| *value < 0) else { continue };
+            let held = *self.capabilities.get_or_insert_with(own_capabilities);
+            if held & (1 << bit) == 0 {
+                let message =
+                    format!("{directive}={value} needs {capability}, which rinit does not have");
+                let hint = format!("the service runs without it; give the container {capability}");
+                report(directive, message, Some(hint), true);
+            }
+        }
+    }
+
     fn identities(&mut self, unit: &Unit, report: &mut Report<'_>) {
         let exec = &unit.service.exec;
         let number = |text: &str| text.parse::<u32>().is_ok();
@@ -223,6 +248,12 @@ impl Host {
             }
         }
     }
+}
+
+fn own_capabilities() -> u64 {
+    let status = text("/proc/self/status");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>, file: &str) -> String {

@@ -15,7 +15,7 @@ use super::environment::Environment;
 use super::problem::{Problem, Severity, SourceFile, Span};
 use super::raw::RawUnit;
 use super::specifier::HostFacts;
-use super::{Unit, UnitName, UnitSet, build, command_unit, toml, value, verify};
+use super::{UnitName, UnitSet, build, command_unit, toml, value, verify};
 use files::{Directory, Source};
 
 pub use host::host_facts;
@@ -258,7 +258,7 @@ fn nothing_to_run(request: &LoadRequest) -> Problem {
     Problem::error(None, message).hint("rinit -- COMMAND, or rinit --units DIR")
 }
 
-/// Verifies, asks the host, and leaves away what only messages need.
+/// Verifies, and asks the host.
 fn finish(
     mut drafts: BTreeMap<UnitName, Draft>,
     manager: ManagerSection,
@@ -269,51 +269,10 @@ fn finish(
         .iter_mut()
         .map(|(name, draft)| (name.clone(), std::mem::take(&mut draft.seen)))
         .collect();
-    let mut units = verify::verify(drafts, &mut problems);
+    let units = verify::verify(drafts, &mut problems);
     host::check(&units, &places, &request.inherited_environment, &mut problems);
     drop(places);
-    units.units.values_mut().for_each(|unit| slim(Arc::make_mut(unit)));
     Loaded { units, manager, problems }
-}
-
-/// Drops texts and places: they were for messages, and 10,000 units stay in memory for good.
-fn slim(unit: &mut Unit) {
-    if let Some(file) = &unit.file {
-        let (path, text) = (file.path.clone(), String::new());
-        unit.file = Some(Arc::new(SourceFile { path, text }));
-    }
-    let lists = [
-        &mut unit.requires,
-        &mut unit.wants,
-        &mut unit.requisite,
-        &mut unit.binds_to,
-        &mut unit.part_of,
-        &mut unit.upholds,
-        &mut unit.conflicts,
-        &mut unit.after,
-        &mut unit.before,
-        &mut unit.on_failure,
-        &mut unit.on_success,
-    ];
-    for list in lists {
-        list.iter_mut().for_each(|dependency| dependency.span = None);
-        list.shrink_to_fit();
-    }
-    let service = &mut unit.service;
-    let commands = [
-        &mut service.exec_condition,
-        &mut service.exec_start_pre,
-        &mut service.exec_start,
-        &mut service.exec_start_post,
-        &mut service.exec_reload,
-        &mut service.exec_stop,
-        &mut service.exec_stop_post,
-    ];
-    for list in commands {
-        list.shrink_to_fit();
-        list.iter_mut().for_each(|command| command.arguments.shrink_to_fit());
-    }
-    service.exec.environment.shrink_to_fit();
 }
 
 /// The unit that a file of this base name defines.
