@@ -62,7 +62,11 @@ pub fn main() -> u8 {
     let log = options.log();
     let control = control(&options, &loaded.manager, inherited.directory.as_deref());
     let start = inherited.directory.clone();
-    let reload = Box::new(move || load(&request(&options, start.as_deref())));
+    let reload = Box::new(move || {
+        let mut loaded = load_apart(&request(&options, start.as_deref()));
+        loaded.units = compact(&loaded.units); // as those that run, so that equal ones are equal
+        loaded
+    });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
     memory::free_wholly(loaded);
