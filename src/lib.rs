@@ -74,6 +74,7 @@
 //!   counted.
 
 pub mod cli;
+pub mod control;
 pub mod init;
 pub mod manager;
 #[cfg(test)]

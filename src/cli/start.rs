@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
-use crate::init::{self, LogConfig, report};
+use crate::init::{self, ControlConfig, LogConfig, SocketChoice, report};
 use crate::manager::event::ManagerConfig;
 use crate::sys::{early, memory, seed, signals};
 use crate::unit::UnitName;
@@ -60,12 +60,17 @@ pub fn main() -> u8 {
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
     let log = options.log();
+    let control = control(&options, &loaded.manager, inherited.directory.as_deref());
     let start = inherited.directory.clone();
-    let reload = Box::new(move || load(&request(&options, start.as_deref())));
+    let reload = Box::new(move || {
+        let mut loaded = load_apart(&request(&options, start.as_deref()));
+        loaded.units = compact(&loaded.units); // as those that run, so that equal ones are equal
+        loaded
+    });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
     memory::free_wholly(loaded);
-    let code = init::run(inherited, environment, units, config, log, reload);
+    let code = init::run(inherited, environment, units, config, log, control, reload);
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))
 }
@@ -124,6 +129,19 @@ fn config(options: &Options, section: &ManagerSection) -> ManagerConfig {
         command: has_command.then(|| UnitName::parse(command_unit::NAME).ok()).flatten(),
         seed: seed(),
     }
+}
+
+/// Where the control socket is to be.
+fn control(options: &Options, section: &ManagerSection, start: Option<&Path>) -> ControlConfig {
+    let named = section.control_socket.as_deref().map(SocketChoice::read);
+    let socket = match options.socket.clone().or(named).unwrap_or_default() {
+        SocketChoice::Path(path) => {
+            SocketChoice::Path(start.map_or(path.clone(), |start| start.join(path)))
+        }
+        choice @ (SocketChoice::None | SocketChoice::Default) => choice,
+    };
+    let optional = !options.command.is_empty() && options.default_directory;
+    ControlConfig { socket, group: section.control_socket_group.clone(), optional }
 }
 
 /// What units inherit: DefaultEnvironment=, and over it the environment that rinit got.

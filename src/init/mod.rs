@@ -5,15 +5,19 @@
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
 mod conditions;
+mod control;
 mod event_loop;
 mod last_stand;
 mod members;
 mod perform;
 mod processes;
 pub mod report;
+mod socket;
 mod spawn_plan;
 
+pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
+pub use socket::SocketChoice;
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -58,10 +62,14 @@ pub fn run(
     units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
+    control: ControlConfig,
     reload: Reload,
 ) -> u8 {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
+    if control.socket != SocketChoice::None {
+        report.remember();
+    }
     let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
     let count = units.units.len();
     let plural = if count == 1 { "" } else { "s" };
@@ -72,13 +80,17 @@ pub fn run(
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
-    let mut shell = match Shell::new(manager, report, spawner, reload) {
+    let mut shell = match Shell::new(manager, report, spawner, control, reload) {
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
             return SYSTEM;
         }
     };
+    if let Err(message) = shell.open_named_socket() {
+        shell.refuse(&message);
+        return SYSTEM;
+    }
     match catch_unwind(AssertUnwindSafe(|| shell.run())) {
         Ok(code) => code,
         Err(_) => last_stand::run(&mut shell),

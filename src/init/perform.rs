@@ -39,8 +39,7 @@ impl Shell {
                 (self.awaits_nothing, self.deaths) = (true, true);
             }
             Action::Reply { client, reply } => {
-                // Nobody can ask yet: there is no control socket.
-                self.report.message(Level::Debug, format!("{client:?}: {reply:?}"));
+                self.reply(client, reply);
             }
             Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),
@@ -60,6 +59,7 @@ impl Shell {
             self.report.message(Level::Error, text);
             return Event::Loaded { units: None };
         }
+        self.control.loaded_at = std::time::SystemTime::now();
         let count = loaded.units.units.len();
         self.report.message(Level::Info, format!("reload: {count} units read again"));
         Event::Loaded { units: Some(compact(&loaded.units)) }

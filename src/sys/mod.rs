@@ -13,6 +13,7 @@ pub mod identity;
 pub mod kill;
 mod launch;
 pub mod memory;
+pub mod peer;
 pub mod proc;
 mod raw;
 pub mod reap;
