@@ -7,6 +7,7 @@
 //! ```
 
 pub mod cli;
+pub mod control;
 pub mod init;
 pub mod manager;
 #[cfg(test)]
@@ -19,4 +20,9 @@ pub mod unit;
 /// The whole of `rinit`.
 pub fn rinit_main() -> std::process::ExitCode {
     cli::start::main()
+}
+
+/// The whole of `rinitctl`.
+pub fn rinitctl_main() -> std::process::ExitCode {
+    cli::ctl::main()
 }
