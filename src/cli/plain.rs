@@ -24,6 +24,13 @@ pub fn render(problems: &[Problem], outcome: &str, notes: bool) -> String {
     text
 }
 
+/// One problem.
+pub fn render_one(problem: &Problem) -> String {
+    let mut text = String::new();
+    one(problem, &mut text);
+    text
+}
+
 fn one(problem: &Problem, text: &mut String) {
     let level = match problem.severity {
         Severity::Error => "error",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Short, Value};
 
 use crate::init::LogConfig;
+use crate::init::SocketChoice;
 use crate::init::report::{Format, Level};
 use crate::unit::process::Signal;
 use crate::unit::timespan::parse_timespan;
@@ -37,6 +38,9 @@ drop-in for tini. Options end at the first word that is none.
   --unit NAME           start this unit, and what it requires, instead of all;
                         repeatable
   -p, --property K=V    a directive for COMMAND, as in -p Restart=always
+  --socket PATH         the control socket, or none (RINIT_SOCKET; default
+                        /run/rinit/io.rinit.Manager, else the same below
+                        $XDG_RUNTIME_DIR/rinit or /tmp/rinit-UID)
   --shutdown-timeout D  total time for a stop (RINIT_SHUTDOWN_TIMEOUT; 9s, which
                         is below Docker's 10)
   --log-level LEVEL     error, warn, info or debug (RINIT_LOG; info, and warn
@@ -79,6 +83,8 @@ pub struct Options {
     pub names: Vec<String>,
     /// `-p`, as written.
     pub properties: Vec<String>,
+    /// The control socket; `None`: nobody said.
+    pub socket: Option<SocketChoice>,
     /// The total time for a stop.
     pub shutdown_timeout: Option<Duration>,
     /// A further signal that stops (RINIT_STOP_SIGNAL).
@@ -141,6 +147,13 @@ pub fn parse(
             Long("log-format") => {
                 options.format = format("--log-format", &value(&mut parser)?)?;
             }
+            Long("socket") => {
+                let text = value(&mut parser)?;
+                if text.is_empty() {
+                    return Err("--socket: a path is missing, or none".to_owned());
+                }
+                options.socket = Some(SocketChoice::read(&text));
+            }
             Long("check") => options.check = true,
             Value(program) => {
                 let rest = parser.raw_args().map_err(|error| error.to_string())?;
@@ -179,6 +192,7 @@ fn from_environment(variable: &impl Fn(&str) -> Option<String>) -> Result<Option
         default_directory,
         shutdown_timeout: timeout.transpose()?,
         stop_signal: stop_signal.transpose()?,
+        socket: given("RINIT_SOCKET").map(|text| SocketChoice::read(&text)),
         level: given("RINIT_LOG").map(|text| level("RINIT_LOG", &text)).transpose()?,
         format: given("RINIT_LOG_FORMAT")
             .map(|text| format("RINIT_LOG_FORMAT", &text))
@@ -241,8 +255,8 @@ fn format(source: &str, text: &str) -> Result<Format, String> {
 }
 
 fn unknown_long(name: &str) -> String {
-    if matches!(name, "socket" | "http") {
-        return format!("--{name} is not there yet: this version of rinit has no control socket");
+    if name == "http" {
+        return format!("--{name} is not there yet: this version of rinit serves no HTTP");
     }
     match suggest(name, LONG.into_iter()) {
         Some(known) => format!("unknown option --{name}; did you mean --{known}?"),
@@ -334,7 +348,8 @@ mod tests {
             (&["--unit"][..], "missing argument for option '--unit'"),
             (&["--shutdown-timout", "1"], "did you mean --shutdown-timeout?"),
             (&["--quiet"], "unknown option --quiet"),
-            (&["--socket", "/x"], "--socket is not there yet"),
+            (&["--socket", ""], "a path is missing"),
+            (&["--http", ":80"], "--http is not there yet"),
             (&["-g", "x"], "-g is tini's"),
             (&["-e", "143", "x"], "SuccessExitStatus"),
             (&["-p", "SIGTERM", "x"], "tini's parent death signal"),
@@ -359,7 +374,7 @@ mod tests {
     fn help_names_every_option() {
         assert_eq!(read(&["--help"], &[]).unwrap_err(), HELP);
         assert!(read(&["-V"], &[]).unwrap_err().starts_with("rinit 0."));
-        for option in LONG.into_iter().filter(|name| !matches!(*name, "socket" | "http")) {
+        for option in LONG.into_iter().filter(|name| *name != "http") {
             assert!(HELP.contains(&format!("--{option}")), "{option}");
         }
     }

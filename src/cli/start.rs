@@ -4,12 +4,13 @@
 //! and the exit status says of which kind it was.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::diagnostics::{self, Style};
 use super::rinit::{self, Invocation, Options, USAGE};
-use crate::init::{self, LogConfig, report};
+use crate::init::{self, ControlConfig, LogConfig, SocketChoice, report};
 use crate::manager::event::ManagerConfig;
 use crate::sys::{early, seed};
 use crate::unit::UnitName;
@@ -17,7 +18,7 @@ use crate::unit::command_unit;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
 use crate::unit::load::{LoadRequest, host_facts, load};
-use crate::unit::problem::{Problem, Severity};
+use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
 
 /// The exit status for wrong units (sysexits(3), EX_CONFIG).
@@ -41,7 +42,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let loaded = load(&request(&options, &inherited));
+    let loaded = load(&request(&options, inherited.directory.as_deref()));
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -54,15 +55,20 @@ pub fn main() -> ExitCode {
     }
     let config = config(&options, &loaded.manager);
     let environment = environment(&loaded.manager);
-    let code = init::run(inherited, environment, loaded.units, config, options.log());
+    let log = options.log();
+    let control = control(&options, &loaded.manager, inherited.directory.as_deref());
+    let start = inherited.directory.clone();
+    let reload = Box::new(move || load(&request(&options, start.as_deref())));
+    let reload = init::Reload(reload);
+    let code = init::run(inherited, environment, loaded.units, config, log, control, reload);
     // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
     std::process::exit(i32::from(code))
 }
 
-fn request(options: &Options, inherited: &early::Inherited) -> LoadRequest {
+fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
     let environment: Environment = std::env::vars_os().collect();
     // Relative to where rinit was started, which is no longer where it is.
-    let absolute = |path: &std::path::PathBuf| match &inherited.directory {
+    let absolute = |path: &PathBuf| match start {
         Some(directory) => directory.join(path),
         None => path.clone(),
     };
@@ -70,7 +76,7 @@ fn request(options: &Options, inherited: &early::Inherited) -> LoadRequest {
     let bare = has_command
         && options.properties.is_empty()
         && options.default_directory
-        && !std::path::Path::new(rinit::DEFAULT_DIRECTORY).exists();
+        && !Path::new(rinit::DEFAULT_DIRECTORY).exists();
     // A bare COMMAND has no specifier that would ask for them; its start is what people time.
     let host = if bare { HostFacts::default() } else { host_facts(&environment) };
     LoadRequest {
@@ -94,6 +100,19 @@ fn config(options: &Options, section: &ManagerSection) -> ManagerConfig {
         command: has_command.then(|| UnitName::parse(command_unit::NAME).ok()).flatten(),
         seed: seed(),
     }
+}
+
+/// Where the control socket is to be.
+fn control(options: &Options, section: &ManagerSection, start: Option<&Path>) -> ControlConfig {
+    let named = section.control_socket.as_deref().map(SocketChoice::read);
+    let socket = match options.socket.clone().or(named).unwrap_or_default() {
+        SocketChoice::Path(path) => {
+            SocketChoice::Path(start.map_or(path.clone(), |start| start.join(path)))
+        }
+        choice @ (SocketChoice::None | SocketChoice::Default) => choice,
+    };
+    let optional = !options.command.is_empty() && options.default_directory;
+    ControlConfig { socket, group: section.control_socket_group.clone(), optional }
 }
 
 /// What units inherit: DefaultEnvironment=, and over it the environment that rinit got.
@@ -126,25 +145,11 @@ fn show(problems: &[Problem], options: &Options, failed: bool) {
         report::Format::Json => {
             let mut reporter = report::Reporter::new(level, format, None);
             for problem in problems {
-                reporter.message(level_of(problem.severity), one_line(problem));
+                reporter.problem(problem);
             }
             reporter.flush();
         }
     }
-}
-
-fn level_of(severity: Severity) -> report::Level {
-    match severity {
-        Severity::Error => report::Level::Error,
-        Severity::Warning => report::Level::Warn,
-        Severity::Note => report::Level::Info,
-    }
-}
-
-fn one_line(problem: &Problem) -> String {
-    let place = problem.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
-    let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
-    format!("{place}{}{hint}", problem.message)
 }
 
 /// Before the loop there is nothing that a slow reader could hold up.

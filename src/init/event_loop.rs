@@ -13,11 +13,14 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::control::Control;
 use super::members::Members;
 use super::perform::Performed;
 use super::processes::ProcessTable;
 use super::report::{Level, Reporter};
 use super::spawn_plan::Spawner;
+use super::{ControlConfig, Reload};
+use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
 use crate::manager::time::Timestamp;
@@ -30,8 +33,12 @@ use crate::unit::process::{ExitStatus, Signal};
 
 const SIGNALS: Token = Token(0);
 const STDERR: Token = Token(1);
+/// The control socket.
+pub(super) const CONTROL: Token = Token(2);
 /// The error pipe of process n has token n + this.
-const FIRST_PIPE: usize = 2;
+const FIRST_PIPE: usize = 3;
+/// The clients of the control socket have tokens from here on: no process gets so far.
+pub(super) const FIRST_CLIENT: usize = usize::MAX / 2;
 
 /// So many events are handled before the world is looked at again: a flood starves no deadline.
 const BUDGET: usize = 256;
@@ -47,6 +54,8 @@ pub struct Shell {
     pub(super) members: Members,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
+    pub(super) reload: Reload,
+    pub(super) control: Control,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -72,16 +81,25 @@ impl Shell {
     ///
     /// # Errors
     /// No epoll or signal descriptor.
-    pub fn new(manager: Manager, report: Reporter, spawner: Spawner) -> io::Result<Shell> {
+    pub fn new(
+        manager: Manager,
+        report: Reporter,
+        spawner: Spawner,
+        control: ControlConfig,
+        reload: Reload,
+    ) -> io::Result<Shell> {
         let poll = Poll::new()?;
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let server = Server::new(poll.registry().try_clone()?, FIRST_CLIENT);
         Ok(Shell {
             manager,
             table: ProcessTable::default(),
             members: Members::new(),
             report,
             spawner,
+            reload,
+            control: Control::new(control, server),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -123,6 +141,7 @@ impl Shell {
             }
         }
         self.members.flush(&self.table);
+        self.release_who_does_not_wait();
         if let Some(pid) = self.to_reap.take() {
             reap::reap(pid);
             let unit = self.table.remove(pid).map(|process| process.unit);
@@ -146,6 +165,9 @@ impl Shell {
         }
         if let Some(signal) = self.next_signal() {
             return Some(Event::Signal(signal));
+        }
+        if let Some(request) = self.next_request() {
+            return Some(request);
         }
         let due = self.manager.next_deadline().is_some_and(|deadline| deadline <= now());
         if due && !self.timer_given {
@@ -258,6 +280,7 @@ impl Shell {
         if let Some(warning) = self.members.warning() {
             self.report.message(Level::Warn, warning);
         }
+        self.tend_control();
         self.unstick();
         let timeout = self.timeout();
         self.timer_given = false;
@@ -271,6 +294,8 @@ impl Shell {
             match event.token() {
                 SIGNALS => self.signals_ready = true,
                 STDERR => {}
+                CONTROL => self.control_ready(event),
+                token if Shell::is_client(token) => self.control_ready(event),
                 Token(token) => {
                     let number = token.saturating_sub(FIRST_PIPE);
                     self.ready.push_back(ProcessId(u64::try_from(number).unwrap_or(0)));
@@ -287,11 +312,13 @@ impl Shell {
             || self.signals_ready
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()
-            || !self.ready.is_empty();
+            || !self.ready.is_empty()
+            || self.control.has_work();
         if pending {
             return Some(Duration::ZERO);
         }
-        let left = self.manager.next_deadline()?.since(now());
+        let deadlines = [self.manager.next_deadline(), self.control.next_deadline()];
+        let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.
         let floor = if self.timer_given { Duration::from_millis(1) } else { Duration::ZERO };
         Some(left.max(floor))
@@ -329,7 +356,14 @@ impl Shell {
         }
     }
 
+    /// Says why nothing is started.
+    pub fn refuse(&mut self, message: &str) {
+        self.report.message(Level::Error, format!("{message}; nothing was started"));
+        self.report.flush();
+    }
+
     fn finish(&mut self) {
+        self.close_control();
         if let Some(fd) = self.spawner.terminal {
             terminal::take_back(fd);
         }
@@ -342,6 +376,6 @@ pub(super) fn pipe_token(process: ProcessId) -> Token {
     Token(usize::try_from(process.0).unwrap_or(usize::MAX).saturating_add(FIRST_PIPE))
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_start(clock::monotonic())
 }

@@ -5,15 +5,19 @@
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
 mod conditions;
+mod control;
 mod event_loop;
 mod last_stand;
 mod members;
 mod perform;
 mod processes;
 pub mod report;
+mod socket;
 mod spawn_plan;
 
+pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
+pub use socket::SocketChoice;
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
@@ -25,6 +29,7 @@ use crate::sys::early::Inherited;
 use crate::sys::{own_uid, terminal};
 use crate::unit::UnitSet;
 use crate::unit::environment::Environment;
+use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
@@ -41,6 +46,15 @@ pub struct LogConfig {
     pub format: Format,
 }
 
+/// Reads all units again, as they were read at the start.
+pub struct Reload(pub Box<dyn Fn() -> Loaded>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
 /// Runs the units until their end; rinit's exit status.
 pub fn run(
     inherited: Inherited,
@@ -48,9 +62,14 @@ pub fn run(
     units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
+    control: ControlConfig,
+    reload: Reload,
 ) -> u8 {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
+    if control.socket != SocketChoice::None {
+        report.remember();
+    }
     let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
     let count = units.units.len();
     let plural = if count == 1 { "" } else { "s" };
@@ -61,13 +80,17 @@ pub fn run(
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
-    let mut shell = match Shell::new(manager, report, spawner) {
+    let mut shell = match Shell::new(manager, report, spawner, control, reload) {
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
             return SYSTEM;
         }
     };
+    if let Err(message) = shell.open_named_socket() {
+        shell.refuse(&message);
+        return SYSTEM;
+    }
     match catch_unwind(AssertUnwindSafe(|| shell.run())) {
         Ok(code) => code,
         Err(_) => last_stand::run(&mut shell),

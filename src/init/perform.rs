@@ -44,13 +44,30 @@ impl Shell {
                 (self.awaits_nothing, self.deaths) = (true, true);
             }
             Action::Reply { client, reply } => {
-                // Nobody can ask yet: there is no control socket.
-                self.report.message(Level::Debug, format!("{client:?}: {reply:?}"));
+                self.reply(client, reply);
             }
+            Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),
         }
         Performed::Done
+    }
+
+    /// Reads the units again; what is wrong is said, and then nothing changes.
+    fn load(&mut self) -> Event {
+        let loaded = (self.reload.0)();
+        for problem in &loaded.problems {
+            self.report.problem(problem);
+        }
+        if loaded.has_errors() {
+            let text = "reload: the units have errors, so everything stays as it was";
+            self.report.message(Level::Error, text);
+            return Event::Loaded { units: None };
+        }
+        self.control.loaded_at = std::time::SystemTime::now();
+        let count = loaded.units.units.len();
+        self.report.message(Level::Info, format!("reload: {count} units read again"));
+        Event::Loaded { units: Some(loaded.units) }
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::control::events::{Event, Ring};
 use crate::manager::event::{
     Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
 };
@@ -16,6 +17,7 @@ use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
 use crate::sys::{Pid, clock};
 use crate::unit::UnitName;
+use crate::unit::problem::{Problem, Severity};
 use crate::unit::process::ExitStatus;
 use crate::unit::timespan::format_timespan;
 
@@ -71,6 +73,79 @@ struct Line {
     fields: Vec<(&'static str, Value)>,
 }
 
+/// Something that was said, kept for who asks later. Not as text: most of it nobody asks for.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Since 1970.
+    time: Duration,
+    monotonic: Duration,
+    said: Said,
+}
+
+#[derive(Clone, Debug)]
+enum Said {
+    Fact { fact: Fact, pid: Option<Pid>, finished: bool, own_end: bool },
+    Message { level: Level, text: Box<str> },
+}
+
+impl Said {
+    fn line(&self) -> Line {
+        match self {
+            Said::Message { level, text } => Line::new(*level, "message", None, &**text),
+            Said::Fact { fact, pid, finished, own_end } => {
+                let mut line = describe(fact, |_| *pid);
+                if line.level < Level::Info && *own_end {
+                    line.level = Level::Info;
+                }
+                if *finished {
+                    "finished".clone_into(&mut line.message);
+                }
+                line
+            }
+        }
+    }
+}
+
+impl Event for Recorded {
+    fn weight(&self) -> usize {
+        let more = match &self.said {
+            Said::Message { text, .. } => text.len(),
+            Said::Fact { fact, .. } => match fact {
+                Fact::Job { reason, .. } => reason.len(),
+                Fact::Exited { exec_error: Some(error), .. }
+                | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
+                    error.message.len()
+                }
+                Fact::SpawnFailed { error: SpawnError::Temporary { message, .. }, .. } => {
+                    message.len()
+                }
+                Fact::BudgetSpent { units } => units.len() * size_of::<UnitName>(),
+                Fact::State { .. }
+                | Fact::Exited { exec_error: None, .. }
+                | Fact::Started { .. }
+                | Fact::RestartScheduled { .. }
+                | Fact::StartLimitHit { .. }
+                | Fact::TimedOut { .. }
+                | Fact::Abandoned { .. }
+                | Fact::Booted { .. }
+                | Fact::Stopping { .. }
+                | Fact::Hurried { .. }
+                | Fact::Forwarded { .. }
+                | Fact::SignalIgnored { .. } => 0,
+            },
+        };
+        size_of::<Recorded>() + more
+    }
+
+    fn is_of(&self, unit: &UnitName) -> bool {
+        self.said.line().unit.as_ref() == Some(unit)
+    }
+
+    fn json(&self) -> String {
+        self.said.line().json(&clock::rfc3339(self.time), self.monotonic)
+    }
+}
+
 /// Writes lines.
 #[derive(Debug)]
 pub struct Reporter {
@@ -83,30 +158,81 @@ pub struct Reporter {
     ended: Option<UnitName>,
     /// Units that end because their work is done, not because they are stopped.
     finishing: BTreeSet<UnitName>,
+    /// What was said lately, whatever the level; `None`: there will be nobody to ask for it.
+    recent: Option<Ring<Recorded>>,
 }
 
 impl Reporter {
     /// Lines up to `level`.
     pub fn new(level: Level, format: Format, command: Option<UnitName>) -> Reporter {
         let (ended, finishing) = (None, BTreeSet::new());
-        Reporter { stderr: Stderr::open(), level, format, command, ended, finishing }
+        let (stderr, recent) = (Stderr::open(), None);
+        Reporter { stderr, level, format, command, ended, finishing, recent }
+    }
+
+    /// From now on what is said is also remembered.
+    pub fn remember(&mut self) {
+        self.recent.get_or_insert_default();
+    }
+
+    /// Nobody can ask any more.
+    pub fn forget(&mut self) {
+        self.recent = None;
+    }
+
+    /// What was said lately.
+    pub fn recent(&self) -> Option<&Ring<Recorded>> {
+        self.recent.as_ref()
+    }
+
+    /// A problem of the units, in one line.
+    pub fn problem(&mut self, problem: &Problem) {
+        let level = match problem.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+            Severity::Note => Level::Info,
+        };
+        let place = problem.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
+        let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.message(level, format!("{place}{}{hint}", problem.message));
     }
 
     /// A line about rinit itself.
     pub fn message(&mut self, level: Level, message: impl Into<String>) {
-        self.write(&Line::new(level, "message", None, message));
+        let text: String = message.into();
+        if level <= self.level || self.recent.is_some() {
+            self.say(Said::Message { level, text: text.into() });
+        }
     }
 
     /// A fact; `pid` is the process's that it speaks of, where it still has one.
     pub fn fact(&mut self, fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) {
-        let mut line = describe(fact, pid);
-        if line.level < Level::Info && self.is_commands_own_end(fact) {
-            line.level = Level::Info;
+        let pid = match fact {
+            Fact::Started { process, .. } | Fact::Exited { process, .. } => pid(*process),
+            Fact::State { .. }
+            | Fact::Job { .. }
+            | Fact::SpawnFailed { .. }
+            | Fact::RestartScheduled { .. }
+            | Fact::StartLimitHit { .. }
+            | Fact::TimedOut { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Booted { .. }
+            | Fact::Stopping { .. }
+            | Fact::Hurried { .. }
+            | Fact::BudgetSpent { .. }
+            | Fact::Forwarded { .. }
+            | Fact::SignalIgnored { .. } => None,
+        };
+        let (finished, own_end) = (self.has_finished(fact), self.is_commands_own_end(fact));
+        self.say(Said::Fact { fact: fact.clone(), pid, finished, own_end });
+    }
+
+    fn say(&mut self, said: Said) {
+        self.write(&said.line());
+        if let Some(recent) = &mut self.recent {
+            let (time, monotonic) = (clock::wall_time(), clock::monotonic());
+            recent.push(Recorded { time, monotonic, said });
         }
-        if self.has_finished(fact) {
-            "finished".clone_into(&mut line.message);
-        }
-        self.write(&line);
     }
 
     /// A step that is done goes the same way to its end as a service that is stopped; what tells
@@ -372,7 +498,7 @@ fn describe_whole(fact: &Fact) -> Line {
             let message = format!("{signal} passed on");
             return Line::new(Level::Debug, "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal } => (Level::Info, format!("{signal} means nothing here")),
+        Fact::SignalIgnored { signal } => (Level::Debug, format!("{signal} means nothing here")),
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }

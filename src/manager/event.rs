@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::unit::process::{ExecError, ExitStatus, Signal};
-use crate::unit::{Unit, UnitName};
+use crate::unit::{Unit, UnitName, UnitSet};
 
 use super::state::{ServiceResult, SubState};
 
@@ -164,13 +164,85 @@ pub enum Request {
         /// On which.
         unit: UnitName,
     },
-    /// Forget the failure and the start counter of a unit.
-    ResetFailed {
-        /// Which.
+    /// Send a signal to processes of a unit, and nothing more.
+    Kill {
+        /// Whose.
         unit: UnitName,
+        /// To which of them.
+        whom: KillWhom,
+        /// What.
+        signal: Signal,
+    },
+    /// Forget failures and start counters.
+    ResetFailed {
+        /// Of which unit; `None`: of all.
+        unit: Option<UnitName>,
+    },
+    /// The units were read again: these are the definitions from now on (`daemon-reload`).
+    Load {
+        /// All of them, verified.
+        units: UnitSet,
+    },
+    /// As [`Request::Load`], and then make what runs fit: start the new, stop the removed,
+    /// restart the changed.
+    Apply {
+        /// All of them, verified.
+        units: UnitSet,
+        /// Only say what would be done.
+        dry_run: bool,
     },
     /// Stop everything and exit, as a stop signal does.
     Shutdown,
+}
+
+/// `--kill-whom=` of systemctl(1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum KillWhom {
+    /// The main process.
+    Main,
+    /// The control process.
+    Control,
+    /// Every process of the unit.
+    All,
+}
+
+/// One line of a plan to make what runs fit the definitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Which unit.
+    pub unit: UnitName,
+    /// What is done with it.
+    pub action: ChangeAction,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// What a plan does with a unit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ChangeAction {
+    /// It is new.
+    Start,
+    /// It is gone from the directories.
+    Stop,
+    /// What it runs changed.
+    Restart,
+    /// It changed, and that takes effect without a restart.
+    Keep,
+    /// It changed, but only takes effect some other time.
+    Skip,
+}
+
+impl ChangeAction {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeAction::Start => "start",
+            ChangeAction::Stop => "stop",
+            ChangeAction::Restart => "restart",
+            ChangeAction::Keep => "keep",
+            ChangeAction::Skip => "skip",
+        }
+    }
 }
 
 /// Everything that can happen to rinit.
@@ -219,6 +291,11 @@ pub enum Event {
         exit: ExitStatus,
         /// It never became the program.
         exec_error: Option<ExecError>,
+    },
+    /// The answer to [`Action::Load`]; `None`: the units have errors, and the shell said so.
+    Loaded {
+        /// All of them, verified.
+        units: Option<UnitSet>,
     },
     /// No process of the unit is left: always follows [`Action::KillUnit`], at once if there was none.
     Empty {
@@ -314,6 +391,8 @@ pub enum Action {
         /// Which unit.
         unit: UnitName,
     },
+    /// Read the units again; answered by [`Event::Loaded`].
+    Load,
     /// Send a signal to every process that is ours; answered by [`Event::NothingLeft`].
     KillEverything {
         /// What.
@@ -342,6 +421,15 @@ pub enum Reply {
     Job {
         /// How.
         result: JobResult,
+        /// Why, in words, where there is more to say.
+        reason: String,
+        /// The other units on which it put a job.
+        also: Vec<UnitName>,
+    },
+    /// What was, or would be, done to make what runs fit.
+    Plan {
+        /// In order of name.
+        changes: Vec<Change>,
     },
     /// There is no such unit.
     NoSuchUnit,

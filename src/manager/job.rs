@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub kind: JobKind,
     pub origin: Origin,
     pub clients: Vec<ClientId>,
+    /// The other units that were given a job with it.
+    pub also: Vec<UnitName>,
     /// It was begun; else it waits for its turn.
     pub running: bool,
     /// The first half of a restart is still to be done.
@@ -47,6 +49,7 @@ impl Job {
             kind,
             origin,
             clients: Vec::new(),
+            also: Vec::new(),
             running: false,
             stop_first: kind == JobKind::Restart,
             deadline: None,

@@ -17,6 +17,7 @@ mod job;
 mod out;
 mod phases;
 mod random;
+mod reload;
 #[cfg(test)]
 mod rig;
 mod service;
@@ -131,6 +132,7 @@ impl Manager {
                 self.out.processes.remove(&process);
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
+            Event::Loaded { units } => self.on_loaded(units),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -226,11 +228,13 @@ impl Manager {
                 self.request_job(client, kind, &unit);
                 return;
             }
-            Request::ResetFailed { unit } if self.services.contains_key(&unit) => {
-                self.with(&unit, Service::reset_failed);
+            Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
+            Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
+            Request::Load { units } => {
+                self.load(units);
                 Reply::Done
             }
-            Request::ResetFailed { .. } => Reply::NoSuchUnit,
+            Request::Apply { units, dry_run } => self.apply(units, dry_run),
             Request::Shutdown => {
                 self.request_shutdown();
                 Reply::Done

@@ -69,6 +69,8 @@ pub struct Rig {
     processes: BTreeMap<ProcessId, (UnitName, ProcessRole)>,
     /// Units whose processes ignore SIGTERM.
     pub stubborn: BTreeSet<UnitName>,
+    /// What a reload reads; `None`: something with errors.
+    pub on_disk: Option<UnitSet>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
     log: String,
@@ -98,6 +100,7 @@ impl Rig {
             now: Timestamp::ZERO,
             processes: BTreeMap::new(),
             stubborn: BTreeSet::new(),
+            on_disk: None,
             unmet: BTreeSet::new(),
             log: String::new(),
             exit: None,
@@ -206,6 +209,10 @@ impl Rig {
             }
             Action::KillEverything { .. } => events.push_back(Event::NothingLeft),
             Action::Release { .. } => (),
+            Action::Load => {
+                let _ = writeln!(self.log, "load");
+                events.push_back(Event::Loaded { units: self.on_disk.clone() });
+            }
             Action::Reply { reply, .. } => {
                 let _ = writeln!(self.log, "reply {reply:?}");
             }

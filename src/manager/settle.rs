@@ -173,6 +173,9 @@ impl Manager {
             self.finish_job(unit, JobResult::Dependency, &reason);
         } else if !self.hold_idle(unit, definition) {
             self.jobs.run(unit);
+            if let Some(present) = self.units.get(unit).cloned() {
+                self.with(unit, |service, _| service.define(present));
+            }
             self.with(unit, |service, out| service.start(out, StartReason::Asked));
         }
     }
@@ -253,7 +256,9 @@ impl Manager {
         };
         self.jobs.wake(&self.graph, &definition);
         if job.starts() && !result.is_success() && result != JobResult::Canceled {
-            self.start_refused |= matches!(result, JobResult::Dependency | JobResult::Assert);
+            // What a client asks for in vain is no failure of the whole.
+            self.start_refused |= job.origin == Origin::Boot
+                && matches!(result, JobResult::Dependency | JobResult::Assert);
             self.fail_dependents(unit);
         }
         self.boot_job_ended(unit);
@@ -261,7 +266,8 @@ impl Manager {
 
     fn tell(&mut self, unit: &UnitName, job: &Job, result: JobResult, reason: &str) {
         for client in &job.clients {
-            self.out.act(Action::Reply { client: *client, reply: Reply::Job { result } });
+            let reply = Reply::Job { result, reason: reason.to_string(), also: job.also.clone() };
+            self.out.act(Action::Reply { client: *client, reply });
         }
         if !matches!(job.origin, Origin::AutoRestart | Origin::Shutdown) {
             let (unit, reason) = (unit.clone(), reason.to_string());

@@ -30,8 +30,8 @@ impl Manager {
             self.pass_to_command(signal, unit, main);
         } else if STOP.contains(&signal) || self.config.stop_signal == Some(signal) {
             self.on_stop_signal(signal);
-        } else if signal == Signal::HUP {
-            self.reload_all();
+        } else if signal == Signal::HUP && self.shutdown.is_none() {
+            self.out.act(Action::Load);
         } else if OURS.contains(&signal) {
             self.out.record(Fact::SignalIgnored { signal });
         } else {
@@ -64,11 +64,7 @@ impl Manager {
     }
 
     /// ExecReload= of every active service that has one.
-    fn reload_all(&mut self) {
-        if self.shutdown.is_some() {
-            self.out.record(Fact::SignalIgnored { signal: Signal::HUP });
-            return;
-        }
+    pub(super) fn reload_all(&mut self) {
         let reloadable = self.services.values().filter(|service| {
             service.state == SubState::Running && !service.unit.service.exec_reload.is_empty()
         });

@@ -296,7 +296,7 @@ fn a_stop_of_what_others_require_takes_them_along() {
             db running > stop-sigterm
             kill db SIGTERM
             db stop-sigterm > dead
-            reply Job { result: Done }
+            reply Job { result: Done, reason: "", also: ["web.service"] }
             db stop job done
             db dead > condition
             db condition > start
@@ -307,7 +307,7 @@ fn a_stop_of_what_others_require_takes_them_along() {
             web condition > start
             spawn web ExecStart
             web start > running
-            reply Job { result: Done }
+            reply Job { result: Done, reason: "", also: ["db.service"] }
             web start job done
             web running > stop-sigterm
             kill web SIGTERM
@@ -319,7 +319,7 @@ fn a_stop_of_what_others_require_takes_them_along() {
             db condition > start
             spawn db ExecStart
             db start > running
-            reply Job { result: Done }
+            reply Job { result: Done, reason: "", also: ["web.service"] }
             db restart job done
             web dead > condition
             web condition > start

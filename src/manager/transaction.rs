@@ -49,14 +49,18 @@ impl Manager {
             self.out.act(Action::Reply { client, reply: Reply::Refused { reason } });
             return;
         }
+        let before: BTreeSet<UnitName> = self.jobs.names().into_iter().collect();
         match kind {
             JobKind::Start => self.start(std::slice::from_ref(unit), Origin::Client),
             JobKind::Stop => self.stop(unit, Origin::Client),
             JobKind::Restart => self.restart(unit, Origin::Client),
             JobKind::Reload => self.install(unit, Job::new(JobKind::Reload, Origin::Client)),
         }
+        let others = self.jobs.names().into_iter().filter(|name| name != unit);
+        let also: Vec<UnitName> = others.filter(|name| !before.contains(name)).collect();
         if let Some(job) = self.jobs.get_mut(unit) {
             job.clients.push(client);
+            job.also.extend(also);
         }
     }
 

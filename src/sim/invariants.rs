@@ -181,7 +181,7 @@ impl<'a> Checker<'a> {
             | Event::Execed { process }
             | Event::Exited { process, .. } => self.about = self.owner(*process).map(|(u, _)| u),
             Event::Empty { unit } => self.about = Some(self.plan.index(unit)),
-            Event::NothingLeft | Event::Timer => (),
+            Event::NothingLeft | Event::Loaded { .. } | Event::Timer => (),
         }
     }
 
@@ -212,13 +212,19 @@ impl<'a> Checker<'a> {
             Request::Job { kind, unit } if unit.as_str() != super::run::UNKNOWN => {
                 Some((*kind, self.plan.index(unit)))
             }
-            Request::Job { .. } | Request::Shutdown => None,
-            Request::ResetFailed { unit } => {
+            Request::ResetFailed { unit: Some(unit) } => {
                 let unit = self.plan.index(unit);
                 self.seen[unit].window = None;
                 self.seen[unit].touched = true;
                 None
             }
+            // The others are not asked here.
+            Request::Job { .. }
+            | Request::ResetFailed { unit: None }
+            | Request::Kill { .. }
+            | Request::Load { .. }
+            | Request::Apply { .. }
+            | Request::Shutdown => None,
         };
         if unit.is_some() {
             self.seen.iter_mut().for_each(|seen| seen.touched = true);
@@ -258,6 +264,7 @@ impl<'a> Checker<'a> {
                 self.seen[unit].refused = false;
             }
             Action::KillUnit { signal: None, .. }
+            | Action::Load
             | Action::Forward { .. }
             | Action::Release { .. } => (),
         }
@@ -491,6 +498,7 @@ impl<'a> Checker<'a> {
     /// Nothing can happen any more, and the manager waits for nothing.
     pub(super) fn quiet(&mut self, world: &World) {
         let mut waiting = false;
+        let stalled = self.seen.iter().any(|seen| waits(seen.state));
         for unit in 0..self.seen.len() {
             let state = self.seen[unit].state;
             waiting |= waits(state);
@@ -499,7 +507,8 @@ impl<'a> Checker<'a> {
             }
             let binds = self.plan.mask(&self.plan.units[unit].binds_to) & self.after[unit];
             for other in (0..self.seen.len()).filter(|other| binds & (1 << other) != 0) {
-                if self.seen[unit].is_up() && self.seen[other].is_down() {
+                // Its stop may wait in order for another's that has no timeout.
+                if !stalled && self.seen[unit].is_up() && self.seen[other].is_down() {
                     self.broken(Rule::BindsToHolds, |it| {
                         format!("{} without {}", it.name(unit), it.name(other))
                     });

@@ -172,7 +172,7 @@ impl Run<'_> {
         use JobKind::{Reload, Restart, Start, Stop};
         let kinds = [Start, Start, Start, Stop, Stop, Stop, Restart, Restart, Reload];
         let request = match self.choices.pick(Label::Request, kinds.len() + 4) {
-            9 | 10 if drawn < 23 => Request::ResetFailed { unit },
+            9 | 10 if drawn < 23 => Request::ResetFailed { unit: Some(unit) },
             12 => Request::Shutdown,
             kind => Request::Job { kind: kinds[kind % kinds.len()], unit },
         };
@@ -312,6 +312,7 @@ fn fingerprint(plan: &Plan, action: &Action) -> u64 {
         }
         Action::Record(_) => (12, 0, 0),
         Action::Exit { code } => (13, u64::from(*code), 0),
+        Action::Load => (14, 0, 0),
     };
     mix(mix(kind, a), b)
 }
@@ -337,6 +338,7 @@ fn tell(action: &Action) -> String {
         | Action::Release { .. }
         | Action::KillEverything { .. }
         | Action::Reply { .. }
+        | Action::Load
         | Action::Exit { .. } => format!("{action:?}"),
     }
 }

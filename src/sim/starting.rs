@@ -46,7 +46,9 @@ impl Checker<'_> {
         }
         let length = nanos(interval);
         let count = match self.seen[unit].window {
-            Some((begun, count)) if self.now.saturating_sub(begun) + SLACK < length => {
+            Some((begun, count))
+                if (self.now / 1000).saturating_sub(begun / 1000) <= length / 1000 =>
+            {
                 self.seen[unit].window = Some((begun, count + 1));
                 count + 1
             }

@@ -140,7 +140,9 @@ impl Checker<'_> {
 
     /// A unit leaves its start or its life for its end.
     pub(super) fn stop_begins(&mut self, unit: usize) {
-        let by_itself = self.about == Some(unit) || self.seen[unit].timed_out;
+        let binds = self.plan.mask(&self.plan.units[unit].binds_to);
+        let bound = (0..self.seen.len()).any(|it| binds & (1 << it) != 0 && !self.seen[it].is_up());
+        let by_itself = self.about == Some(unit) || self.seen[unit].timed_out || bound;
         if by_itself || self.stop.forced {
             return;
         }

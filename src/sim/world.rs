@@ -214,6 +214,10 @@ impl World {
                 self.everything += 1;
                 self.look(choices);
             }
+            Action::Load => {
+                let sound = !choices.rare(Label::Reaction, 3);
+                self.inbox.push_back(Event::Loaded { units: sound.then(|| plan.set.clone()) });
+            }
             Action::Reply { .. } | Action::Record(_) | Action::Exit { .. } => (),
         }
     }
@@ -330,7 +334,8 @@ impl World {
             }
             Event::Spawned { .. } | Event::SpawnFailed { .. } => true,
             Event::Execed { .. } | Event::Exited { .. } | Event::NothingLeft => false,
-            Event::Boot | Event::Request { .. } | Event::Signal(_) | Event::Timer => false,
+            Event::Boot | Event::Request { .. } | Event::Loaded { .. } => false,
+            Event::Signal(_) | Event::Timer => false,
         };
         self.lives(unit)
             || self.watches.contains(&unit)

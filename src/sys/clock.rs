@@ -10,6 +10,11 @@ pub fn monotonic() -> Duration {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// CLOCK_REALTIME (clock_gettime(2)): time since 1970.
+pub fn wall_time() -> Duration {
+    read(libc::CLOCK_REALTIME)
+}
+
 /// CLOCK_REALTIME as `2026-01-31T12:00:00.000000Z` (RFC 3339, microseconds, UTC).
 pub fn wall() -> String {
     rfc3339(read(libc::CLOCK_REALTIME))
@@ -23,8 +28,8 @@ fn read(clock: libc::clockid_t) -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The civil date of a time since 1970, by whole 400-year eras (proleptic Gregorian calendar).
-fn rfc3339(since_epoch: Duration) -> String {
+/// A time since 1970 as [`wall`] has it: the civil date, by whole 400-year eras (proleptic Gregorian calendar).
+pub fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod glob;
 pub mod identity;
 pub mod kill;
+pub mod peer;
 pub mod proc;
 pub mod reap;
 pub mod signals;

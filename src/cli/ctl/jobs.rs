@@ -18,8 +18,8 @@ use super::time::left;
 use super::{DONE, FAILED, TIMED_OUT, names};
 use crate::control::client::{CallError, Client};
 
-/// So many connections at once.
-const AT_ONCE: usize = 32;
+/// So many connections at once: rinit takes 64 of all its clients.
+const AT_ONCE: usize = 16;
 /// How often the line of progress is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
 

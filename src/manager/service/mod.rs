@@ -102,8 +102,10 @@ pub(super) struct Service {
     /// The main command was started with success: ExecStop= has something to stop.
     started: bool,
     waiting: Waiting,
-    /// The answer to a check is outstanding.
+    /// The state waits for the answer to a check…
     checking: bool,
+    /// …and so many are outstanding, those that nobody waits for any more included.
+    unanswered: u32,
     /// The leftovers of ExecCondition= or ExecStartPre= are being killed; then this goes on.
     clearing: Option<ProcessRole>,
     /// Whether this end may be followed by an automatic restart.
@@ -144,6 +146,7 @@ impl Service {
             started: false,
             waiting: Waiting::ForProcesses,
             checking: false,
+            unanswered: 0,
             clearing: None,
             may_restart: false,
             restarting: false,
@@ -157,6 +160,26 @@ impl Service {
     /// Nothing runs and nothing is waited for.
     pub fn is_down(&self) -> bool {
         matches!(self.state, SubState::Dead | SubState::Failed)
+    }
+
+    /// When it came to its present state; `None` if it has been in no other.
+    pub fn since(&self) -> Option<Timestamp> {
+        (self.state_since != Timestamp::ZERO).then_some(self.state_since)
+    }
+
+    /// When this run became ready.
+    pub fn ready_at(&self) -> Option<Timestamp> {
+        self.ready_at
+    }
+
+    /// Restarts in a row, as the backoff counts them.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When the automatic restart is due that it waits for.
+    pub fn restart_at(&self) -> Option<Timestamp> {
+        self.deadline.filter(|_| self.state == SubState::AutoRestart)
     }
 
     /// When `on_timer` has something to do.

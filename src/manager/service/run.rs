@@ -189,6 +189,7 @@ impl Service {
             {
                 self.next_command(out, role);
             }
+            SubState::Reload if success && out.stopping => self.reloaded(out),
             SubState::Reload if success => self.next_command(out, role),
             SubState::StartPre => {
                 self.note(result, Some(exit));
@@ -231,6 +232,11 @@ impl Service {
         if let Some(retry) = self.retry.filter(|retry| retry.at <= out.now) {
             let deadline = self.deadline;
             self.retry = None;
+            if out.stopping && retry.role == ProcessRole::ExecReload {
+                // Nothing is reloaded any more; its turn to stop will come.
+                self.reloaded(out);
+                return;
+            }
             self.spawn(out, retry.role);
             // The time that its state has runs on over all tries.
             self.deadline = deadline;

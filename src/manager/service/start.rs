@@ -40,11 +40,13 @@ impl Service {
         }
         self.held = false;
         self.begin_run(out);
-        self.enter(out, SubState::Condition, self.unit.service.timeout_start);
+        // The answer to a check always comes; an ExecCondition= has its own time.
+        self.enter(out, SubState::Condition, None);
         if self.unit.conditions.is_empty() && self.unit.asserts.is_empty() {
             self.conditions_met(out);
         } else {
             self.checking = true;
+            self.unanswered += 1;
             out.act(Action::Check { unit: self.unit.clone() });
         }
     }
@@ -66,8 +68,9 @@ impl Service {
 
     /// The conditions were looked at.
     pub fn on_checked(&mut self, out: &mut Out, outcome: CheckOutcome) {
-        if !self.checking {
-            return;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.checking || self.unanswered > 0 {
+            return; // of an earlier start
         }
         self.checking = false;
         match outcome {

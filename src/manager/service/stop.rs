@@ -259,8 +259,17 @@ impl Service {
         let kills = matches!(next, SubState::StopSigkill | SubState::FinalSigkill);
         self.record_timeout(out, Some(self.signal_of(next)));
         self.note(ServiceResult::Timeout, None);
-        self.killed_late |= kills;
+        self.killed_late |= kills && self.kill_reaches_anything();
         self.signal(out, next);
+    }
+
+    /// Whether KillMode= leaves anybody whom SIGKILL would hit.
+    fn kill_reaches_anything(&self) -> bool {
+        match self.unit.service.kill_mode {
+            KillMode::ControlGroup | KillMode::Mixed => true,
+            KillMode::Process => self.main.is_some() || self.control.is_some(),
+            KillMode::None => false,
+        }
     }
 
     fn signal_of(&self, state: SubState) -> Signal {

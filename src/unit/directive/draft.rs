@@ -52,6 +52,10 @@ pub struct ManagerSection {
     pub drain: Option<Duration>,
     /// `StopSignal=`: one more signal that stops.
     pub stop_signal: Option<Signal>,
+    /// `ControlSocket=`: an absolute path, or `none`.
+    pub control_socket: Option<String>,
+    /// `ControlSocketGroup=`: who may connect beside root and rinit's own user.
+    pub control_socket_group: Option<String>,
     /// `DefaultEnvironment=`: under the environment that rinit got.
     pub environment: Vec<(String, String)>,
     /// What units take where they say nothing.

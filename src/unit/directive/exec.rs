@@ -110,7 +110,7 @@ fn set_limit(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     }
 }
 
-fn identity(into: &mut Option<String>, item: &Item, cx: &mut Context<'_>) {
+pub(super) fn identity(into: &mut Option<String>, item: &Item, cx: &mut Context<'_>) {
     if let Value::Float(_) = item.value {
         cx.mismatch(item);
         return;

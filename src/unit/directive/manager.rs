@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::Section::Manager;
+use super::exec::identity;
 use super::service::{RESTART, RESTARTS};
 use super::unit::U32;
 use super::{Context, Directive, Kind, ManagerSection, Setter, Support, not_yet};
@@ -56,8 +57,13 @@ pub(super) const ROWS: &[Directive] = &[
     manager("DefaultEnvironment", Kind::Variables, "", "Variables for every unit, under those that rinit got",
         |section, item, cx| cx.variables(&mut section.environment, item)),
     not_yet(Manager, "HttpListen", Kind::Text, "", "Where /livez, /readyz and /metrics are served; rinit's own"),
-    not_yet(Manager, "ControlSocket", Kind::Path, "", "Where rinitctl connects; rinit's own"),
-    not_yet(Manager, "ControlSocketGroup", Kind::Identity, "", "Who may connect beside the owner; rinit's own"),
+    manager("ControlSocket", Kind::Path, "/run/rinit/io.rinit.Manager", "Where rinitctl connects, or none; rinit's own",
+        |section, item, cx| if let Some(text) = cx.text(item) {
+            section.control_socket =
+                if text == "none" { Some(text.to_owned()) } else { cx.path(item, text) };
+        }),
+    manager("ControlSocketGroup", Kind::Identity, "", "Whose members may connect beside root and the owner; rinit's own",
+        |section, item, cx| identity(&mut section.control_socket_group, item, cx)),
     not_yet(Manager, "DefaultMemoryMax", Kind::Size, "", "MemoryMax= where a unit says nothing; rinit's own"),
 ];
 

@@ -1,0 +1,246 @@
+//! A unit in JSON: systemd's names and values for what rinit knows of it.
+//!
+//! Not where it comes from (`manager::status`, and pids and clocks from `init`). **Invariant:** a
+//! property always has the same type, whether there is something to say or not.
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::manager::event::{InvocationId, ProcessId};
+use crate::manager::status::UnitStatus;
+use crate::manager::time::Timestamp;
+use crate::unit::process::ExitStatus;
+use crate::unit::service::{KillMode, Restart, ServiceType};
+use crate::unit::{Dependency, Unit, UnitName};
+
+/// What only the shell knows.
+pub struct Shell<'a> {
+    /// The time of a moment, as RFC 3339.
+    pub wall: &'a dyn Fn(Timestamp) -> String,
+    /// The pid of a process that is not reaped yet.
+    pub pid: &'a dyn Fn(ProcessId) -> Option<i32>,
+    /// Now.
+    pub now: Timestamp,
+    /// The file was changed after it was read.
+    pub file_changed: bool,
+}
+
+impl std::fmt::Debug for Shell<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// `Description=`, for which the name stands in.
+fn description(unit: &Unit) -> &str {
+    if unit.description.is_empty() { unit.name.as_str() } else { &unit.description }
+}
+
+fn load_state(status: &UnitStatus) -> &'static str {
+    if status.loaded { "loaded" } else { "not-found" }
+}
+
+/// One line of `List`.
+pub fn list_entry(status: &UnitStatus) -> Value {
+    json!({
+        "unit": status.unit.name.as_str(),
+        "load": load_state(status),
+        "active": status.state.active_state().as_str(),
+        "sub": status.state.as_str(),
+        "description": description(&status.unit),
+    })
+}
+
+/// `Describe`.
+pub fn properties(status: &UnitStatus, all: &[Arc<Unit>], shell: &Shell<'_>) -> Value {
+    let mut properties = Map::new();
+    let Value::Object(fields) = of_the_run(status, shell) else { return Value::Null };
+    properties.extend(fields);
+    let Value::Object(fields) = of_the_unit(&status.unit) else { return Value::Null };
+    properties.extend(fields);
+    for (kind, names) in dependencies(&status.unit, all) {
+        properties.insert(kind.to_owned(), json!(names));
+    }
+    Value::Object(properties)
+}
+
+fn of_the_run(status: &UnitStatus, shell: &Shell<'_>) -> Value {
+    let wall = |at: Option<Timestamp>| at.map(shell.wall).unwrap_or_default();
+    let pid = |process: Option<ProcessId>| process.and_then(shell.pid).unwrap_or(0);
+    let (code, exit_status) = match status.main_exit {
+        None => ("", 0),
+        Some(ExitStatus::Exited(code)) => ("exited", i32::from(code)),
+        Some(ExitStatus::Killed { signal, core_dumped: false }) => ("killed", signal.number()),
+        Some(ExitStatus::Killed { signal, core_dumped: true }) => ("dumped", signal.number()),
+    };
+    let invocation = match status.invocation {
+        InvocationId(0) => String::new(),
+        id => id.to_string(),
+    };
+    let next = status.restart_at.map_or(Duration::ZERO, |at| at.since(shell.now));
+    let since = status.since.map_or(Duration::ZERO, Timestamp::since_start);
+    json!({
+        "LoadState": load_state(status),
+        "ActiveState": status.state.active_state().as_str(),
+        "SubState": status.state.as_str(),
+        "Result": status.result.as_str(),
+        "MainPID": pid(status.main),
+        "ControlPID": pid(status.control),
+        "NRestarts": status.n_restarts,
+        "ExecMainCode": code,
+        "ExecMainStatus": exit_status,
+        "ExecMainStartTimestamp": wall(status.main_since),
+        "ActiveEnterTimestamp": wall(status.ready_at),
+        "StateChangeTimestamp": wall(status.since),
+        "StateChangeTimestampMonotonic": usec(since),
+        "InvocationID": invocation,
+        "RestartNextUSec": usec(next),
+        "RestartAttempt": status.attempt,
+        "NeedDaemonReload": shell.file_changed,
+        "Job": status.job.map_or("", |kind| kind.verb()),
+    })
+}
+
+fn of_the_unit(unit: &Unit) -> Value {
+    let (service, exec) = (&unit.service, &unit.service.exec);
+    let path = unit.file.as_ref().map(|file| file.path.display().to_string());
+    let directory = exec.working_directory.as_ref().map_or("", |directory| &directory.path);
+    json!({
+        "Id": unit.name.as_str(),
+        "Names": [unit.name.as_str()],
+        "Description": description(unit),
+        "Documentation": unit.documentation,
+        "FragmentPath": path.unwrap_or_default(),
+        "Type": type_word(service.kind),
+        "Restart": restart_word(service.restart),
+        "RestartUSec": usec(service.restart_sec),
+        "RestartMaxDelayUSec": service.restart_max_delay.map_or(u64::MAX, usec),
+        "RemainAfterExit": service.remain_after_exit,
+        "StartLimitBurst": unit.start_limit_burst,
+        "StartLimitIntervalUSec": usec(unit.start_limit_interval),
+        "TimeoutStartUSec": service.timeout_start.map_or(u64::MAX, usec),
+        "TimeoutStopUSec": service.timeout_stop.map_or(u64::MAX, usec),
+        "KillMode": kill_mode_word(service.kill_mode),
+        "KillSignal": service.kill_signal.number(),
+        "CanReload": !service.exec_reload.is_empty(),
+        "User": exec.user.as_deref().unwrap_or_default(),
+        "Group": exec.group.as_deref().unwrap_or_default(),
+        "WorkingDirectory": directory,
+        "Step": unit.step,
+    })
+}
+
+/// Names by kind, both directions; systemd's names of the kinds.
+pub fn dependencies(unit: &Unit, all: &[Arc<Unit>]) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut found: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+    for (forward, backward, list) in KINDS {
+        let names = list(unit).iter().map(|dependency| dependency.name.to_string());
+        found.entry(forward).or_default().extend(names);
+        let mut others = all.iter().filter(|other| list(other).iter().any(|d| d.name == unit.name));
+        let names = others.by_ref().map(|other| other.name.to_string());
+        found.entry(backward).or_default().extend(names);
+    }
+    found
+}
+
+type List = fn(&Unit) -> &[Dependency];
+
+/// A kind, what it is called from the other end, and where it stands. After and Before are each
+/// other's.
+const KINDS: [(&str, &str, List); 11] = [
+    ("Requires", "RequiredBy", |unit| &unit.requires),
+    ("Wants", "WantedBy", |unit| &unit.wants),
+    ("Requisite", "RequisiteOf", |unit| &unit.requisite),
+    ("BindsTo", "BoundBy", |unit| &unit.binds_to),
+    ("PartOf", "ConsistsOf", |unit| &unit.part_of),
+    ("Upholds", "UpheldBy", |unit| &unit.upholds),
+    ("Conflicts", "ConflictedBy", |unit| &unit.conflicts),
+    ("After", "Before", |unit| &unit.after),
+    ("Before", "After", |unit| &unit.before),
+    ("OnFailure", "OnFailureOf", |unit| &unit.on_failure),
+    ("OnSuccess", "OnSuccessOf", |unit| &unit.on_success),
+];
+
+/// Microseconds; infinity is the largest number, as on systemd's bus.
+fn usec(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn type_word(kind: ServiceType) -> &'static str {
+    match kind {
+        ServiceType::Simple => "simple",
+        ServiceType::Exec => "exec",
+        ServiceType::Oneshot => "oneshot",
+        ServiceType::Idle => "idle",
+    }
+}
+
+fn restart_word(restart: Restart) -> &'static str {
+    match restart {
+        Restart::No => "no",
+        Restart::Always => "always",
+        Restart::OnSuccess => "on-success",
+        Restart::OnFailure => "on-failure",
+        Restart::OnAbnormal => "on-abnormal",
+        Restart::OnAbort => "on-abort",
+        Restart::OnWatchdog => "on-watchdog",
+    }
+}
+
+fn kill_mode_word(mode: KillMode) -> &'static str {
+    match mode {
+        KillMode::ControlGroup => "control-group",
+        KillMode::Mixed => "mixed",
+        KillMode::Process => "process",
+        KillMode::None => "none",
+    }
+}
+
+/// The names of all units.
+pub fn names(all: &[Arc<Unit>]) -> impl Iterator<Item = &UnitName> {
+    all.iter().map(|unit| &unit.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(stem: &str) -> Unit {
+        Unit::new(UnitName::service(stem).unwrap())
+    }
+
+    fn on(stem: &str) -> Vec<Dependency> {
+        vec![Dependency { name: UnitName::service(stem).unwrap(), span: None }]
+    }
+
+    #[test]
+    fn both_directions() {
+        let (mut web, mut worker, db) = (unit("web"), unit("worker"), unit("db"));
+        web.requires = on("db");
+        web.after = on("db");
+        worker.wants = on("web");
+        worker.before = on("web");
+        let all: Vec<Arc<Unit>> = [web, worker, db].map(Arc::new).to_vec();
+        let of = |at: usize, kind: &str| {
+            let found = dependencies(&all[at], &all).remove(kind).unwrap();
+            found.into_iter().collect::<Vec<String>>().join(" ")
+        };
+        for (at, kind, names) in [
+            (0, "Requires", "db.service"),
+            (0, "After", "db.service worker.service"),
+            (0, "WantedBy", "worker.service"),
+            (0, "RequiredBy", ""),
+            (1, "Before", "web.service"),
+            (2, "RequiredBy", "web.service"),
+            (2, "Before", "web.service"),
+            (2, "After", ""),
+        ] {
+            assert_eq!(of(at, kind), names, "{} {kind}", all[at].name);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! New definitions for units that may be running: daemon-reload and apply.
+//!
+//! Not reading them (`unit::load`). **Invariant:** a run goes by the definition that it was
+//! started with until it has ended; nobody else is touched by a change of one unit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Manager;
+use super::event::{Action, Change, ChangeAction, KillScope, KillWhom, Reply};
+use super::graph::Graph;
+use super::job::{Job, Origin};
+use super::service::Service;
+use super::state::{ActiveState, SubState};
+use crate::unit::process::Signal;
+use crate::unit::{StartedBy, Unit, UnitName, UnitSet};
+
+impl Manager {
+    /// SIGHUP: new definitions if they are sound, then the reload of every service that has one.
+    pub(super) fn on_loaded(&mut self, units: Option<UnitSet>) {
+        let Some(units) = units else { return };
+        if self.shutdown.is_none() {
+            self.load(units);
+            self.reload_all();
+        }
+    }
+
+    /// Takes these definitions; what runs goes on by its own.
+    pub(super) fn load(&mut self, units: UnitSet) {
+        self.units = units;
+        for (name, unit) in self.units.units.clone() {
+            match self.services.get_mut(&name) {
+                Some(service) => service.define(unit),
+                None => {
+                    self.services.insert(name, Service::new(unit));
+                }
+            }
+        }
+        self.forget_removed();
+        self.graph = Graph::new(&self.effective());
+    }
+
+    /// A unit whose file is gone is forgotten as soon as nothing of it runs.
+    fn forget_removed(&mut self) {
+        let known = &self.units;
+        let removed = self.services.values().filter(|service| known.get(service.name()).is_none());
+        let removed: Vec<UnitName> = removed.map(|service| service.name().clone()).collect();
+        for name in removed {
+            if self.jobs.get(&name).is_some_and(|job| job.starts() && !job.running) {
+                self.finish_job(&name, super::event::JobResult::Canceled, "its unit was removed");
+            }
+            let idle = self.services.get(&name).is_some_and(Service::is_down);
+            if idle && self.jobs.get(&name).is_none() {
+                self.services.remove(&name);
+                self.index_deadline(&name);
+            }
+        }
+    }
+
+    /// The definitions that count for order: of what runs, its own; else the new ones.
+    fn effective(&self) -> UnitSet {
+        let services = self.services.values();
+        let units = services.map(|service| (service.name().clone(), Arc::clone(&service.unit)));
+        UnitSet { units: units.collect() }
+    }
+
+    /// Makes what runs fit the definitions, or only says how.
+    pub(super) fn apply(&mut self, units: UnitSet, dry_run: bool) -> Reply {
+        if self.shutdown.is_some() {
+            return Reply::Refused { reason: "rinit is stopping".to_string() };
+        }
+        let changes = self.plan(&units);
+        if !dry_run {
+            self.load(units);
+            self.carry_out(&changes);
+        }
+        Reply::Plan { changes }
+    }
+
+    fn plan(&self, units: &UnitSet) -> Vec<Change> {
+        let names: BTreeSet<&UnitName> = units.units.keys().chain(self.services.keys()).collect();
+        names.into_iter().filter_map(|name| self.plan_one(name, units)).collect()
+    }
+
+    fn plan_one(&self, name: &UnitName, units: &UnitSet) -> Option<Change> {
+        let (action, reason) = match (self.services.get(name), units.get(name)) {
+            (None, None) => return None,
+            (None, Some(new)) if new.started_by == StartedBy::Boot => {
+                (ChangeAction::Start, "it is new")
+            }
+            (None, Some(_)) => (ChangeAction::Keep, "it is new, and something else starts it"),
+            (Some(old), None) if old.is_down() => (ChangeAction::Keep, "its file is gone"),
+            (Some(_), None) => (ChangeAction::Stop, "its file is gone"),
+            (Some(old), Some(new)) => plan_known(old, new)?,
+        };
+        Some(Change { unit: name.clone(), action, reason: reason.to_string() })
+    }
+
+    fn carry_out(&mut self, changes: &[Change]) {
+        let with = |action| {
+            let matching = changes.iter().filter(move |change| change.action == action);
+            matching.map(|change| change.unit.clone()).collect::<Vec<_>>()
+        };
+        for name in with(ChangeAction::Stop) {
+            self.stop(&name, Origin::Unit);
+        }
+        for name in with(ChangeAction::Restart) {
+            self.restart(&name, Origin::Unit);
+        }
+        // New steps come before new units by the order that `unit::steps` gave them.
+        for name in with(ChangeAction::Start) {
+            self.install(&name, Job::new(super::event::JobKind::Start, Origin::Unit));
+        }
+    }
+
+    /// A client's `kill`: the signal and nothing more.
+    pub(super) fn kill(&mut self, unit: &UnitName, whom: KillWhom, signal: Signal) -> Reply {
+        let Some(service) = self.services.get(unit) else { return Reply::NoSuchUnit };
+        let process = match whom {
+            KillWhom::Main => service.main,
+            KillWhom::Control => service.control,
+            KillWhom::All => {
+                let (unit, signal) = (unit.clone(), Some(signal));
+                self.out.act(Action::KillUnit { unit, signal, scope: KillScope::All });
+                return Reply::Done;
+            }
+        };
+        match process {
+            Some(live) => {
+                self.out.act(Action::KillProcess { process: live.process, signal });
+                Reply::Done
+            }
+            None => Reply::Refused { reason: format!("{unit} has no such process") },
+        }
+    }
+
+    /// Forgets the failures and start counters of one unit, or of all.
+    pub(super) fn reset_failed(&mut self, unit: Option<&UnitName>) -> Reply {
+        let names: Vec<UnitName> = match unit {
+            Some(name) if !self.services.contains_key(name) => return Reply::NoSuchUnit,
+            Some(name) => vec![name.clone()],
+            None => self.services.keys().cloned().collect(),
+        };
+        for name in names {
+            self.with(&name, Service::reset_failed);
+        }
+        Reply::Done
+    }
+}
+
+/// What a changed definition means for a unit that is known. Only what its processes are made
+/// from needs a restart; order, limits and descriptions count from now on.
+fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static str)> {
+    if *old.unit == **new {
+        return None;
+    }
+    let up = !old.is_down();
+    Some(if old.unit.service == new.service {
+        (ChangeAction::Keep, "nothing changed in its [Service]")
+    } else if new.step {
+        (ChangeAction::Skip, "a step is not run again; `rinitctl start` runs it")
+    } else if up {
+        (ChangeAction::Restart, "its [Service] changed")
+    } else if old.state == SubState::Failed && new.started_by == StartedBy::Boot {
+        (ChangeAction::Start, "it had failed, and its [Service] changed")
+    } else {
+        (ChangeAction::Keep, "it does not run")
+    })
+}
+
+impl Service {
+    /// The definition from the next start on; of a run that goes on, only what its processes
+    /// are not made from is taken over.
+    pub fn define(&mut self, unit: Arc<Unit>) {
+        let runs = self.state.active_state() != ActiveState::Inactive
+            && !matches!(self.state, SubState::Failed | SubState::AutoRestart);
+        if !runs || self.unit.service == unit.service {
+            self.unit = unit;
+        }
+    }
+}
