@@ -17,6 +17,7 @@ mod fastapi;
 mod fds;
 mod journeys;
 mod reaping;
+mod rinitctl;
 mod signals;
 mod stop;
 mod surroundings;

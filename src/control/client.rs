@@ -108,20 +108,11 @@ impl Client {
         Ok(self.reply(deadline)?.parameters)
     }
 
-    /// Calls a method of [`INTERFACE`] for a stream of replies, which [`Client::reply`] gives.
+    /// Sends a call; [`Client::reply`] gives what comes of it: one reply, or with `more` several.
     ///
     /// # Errors
     /// Any [`CallError`] of writing.
-    pub fn call_more(
-        &mut self,
-        method: &str,
-        parameters: &Value,
-        deadline: Option<Instant>,
-    ) -> Result<(), CallError> {
-        self.send(method, parameters, true, deadline)
-    }
-
-    fn send(
+    pub fn send(
         &mut self,
         method: &str,
         parameters: &Value,

@@ -34,7 +34,7 @@ fn a_call_and_its_reply() {
 fn several_replies_in_one_piece() {
     let stream = b"{\"parameters\":{\"n\":1},\"continues\":true}\0{\"parameters\":{\"n\":2}}\0";
     let (mut client, peer) = client(&[stream]);
-    client.call_more("org.varlink.service.GetInfo", &json!({}), None).unwrap();
+    client.send("org.varlink.service.GetInfo", &json!({}), true, None).unwrap();
     let call = String::from_utf8(peer.join().unwrap()).unwrap();
     assert!(call.contains("\"more\":true") && call.contains("\"org.varlink.service.GetInfo\""));
     let reply = |n, continues| Ok(Reply { parameters: json!({ "n": n }), continues });

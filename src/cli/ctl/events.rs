@@ -14,11 +14,13 @@ use super::screen::{Look, Screen, Tint};
 use super::time::Timestamp;
 use super::{DONE, TIMED_OUT, names};
 use crate::cli::diagnostics::one_line;
-use crate::control::client::{CallError, Client};
+use crate::control::client::CallError;
 
 /// The stream has no mark between what is remembered and what comes: what is remembered comes in
 /// one piece, so a pause as long as this is its end.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(150);
+/// And the first of it comes as soon as any answer.
+const FIRST: Duration = Duration::from_secs(25);
 
 /// The verb.
 pub fn events(
@@ -40,7 +42,7 @@ pub fn events(
     let deadline = session.deadline();
     let parameters = json!({ "unit": unit, "recent": !arguments.new });
     let client = session.client();
-    client.call_more("Events", &parameters, deadline).map_err(Failure::of_call)?;
+    client.send("Events", &parameters, true, deadline).map_err(Failure::of_call)?;
     while !screen.is_gone() {
         let reply = match client.reply(deadline) {
             Ok(reply) => reply.parameters,
@@ -49,7 +51,7 @@ pub fn events(
             Err(error) => return Err(Failure::of_call(error)),
         };
         if let Some(count) = reply.get("dropped").and_then(Value::as_u64).filter(|n| *n > 0) {
-            screen.err(&format!("rinitctl: {count} events were lost: too slow\n"));
+            screen.err(&format!("rinitctl: {count} older events are no longer remembered\n"));
         }
         if let Some(event) = reply.get("event") {
             print(event, unit.is_none(), json, screen);
@@ -68,32 +70,31 @@ fn print(event: &Value, with_unit: bool, json: bool, screen: &mut Screen<'_>) {
     screen.out(&line);
 }
 
-/// What is remembered of a unit, or of all; the oldest first.
+/// What is remembered, the oldest first: of a unit, or of all.
 ///
 /// # Errors
 /// What the call fails with.
 pub fn recent(session: &mut Session, unit: Option<&str>) -> Result<Vec<Value>, Failure> {
     if let Some(unit) = unit {
+        // Else an unknown unit would be one that nothing has happened to.
         session.call("Describe", &json!({ "unit": unit }))?;
     }
     let mut client = session.another()?;
-    let deadline = Some(Instant::now() + Duration::from_secs(25));
-    let parameters = json!({ "unit": unit, "recent": true });
-    client.call_more("Events", &parameters, deadline).map_err(Failure::of_call)?;
-    // rinit answers in order of asking: once this is answered, the stream has begun.
-    session.call("SystemState", &json!({}))?;
-    until_pause(&mut client)
-}
-
-fn until_pause(client: &mut Client) -> Result<Vec<Value>, Failure> {
+    // Of all units, because something has always happened: the first event is worth waiting for.
+    let mut deadline = Instant::now() + FIRST;
+    let parameters = json!({ "recent": true });
+    client.send("Events", &parameters, true, Some(deadline)).map_err(Failure::of_call)?;
     let mut events = Vec::new();
     loop {
-        match client.reply(Some(Instant::now() + PAUSE)) {
+        match client.reply(Some(deadline)) {
             Ok(mut reply) => events.extend(reply.parameters.get_mut("event").map(Value::take)),
-            Err(CallError::TimedOut | CallError::Closed) => return Ok(events),
+            Err(CallError::TimedOut | CallError::Closed) => break,
             Err(error) => return Err(Failure::of_call(error)),
         }
+        deadline = Instant::now() + PAUSE;
     }
+    events.retain(|event| unit.is_none_or(|unit| text(event, "unit") == unit));
+    Ok(events)
 }
 
 /// A text of an event.

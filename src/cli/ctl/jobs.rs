@@ -113,43 +113,33 @@ fn some(
     screen: &mut Screen<'_>,
 ) -> Result<Vec<Result<Value, CallError>>, Failure> {
     let (sender, news) = channel();
-    let deadline = session.deadline();
+    let (deadline, more) = (session.deadline(), screen.look.progress);
     for (at, unit) in units.iter().enumerate() {
-        let client = session.another()?;
+        let mut client = session.another()?;
         let parameters = json!({ "unit": unit, "wait": !no_block });
-        let (sender, method, more) = (sender.clone(), kind.method(), screen.look.progress);
-        std::thread::spawn(move || {
-            follow(client, method, &parameters, more, deadline, at, &sender);
-        });
+        // Asked for in the order given; only the answers come as they come.
+        match client.send(kind.method(), &parameters, more, deadline) {
+            Ok(()) => {
+                let sender = sender.clone();
+                std::thread::spawn(move || follow(client, deadline, at, &sender));
+            }
+            Err(error) => drop(sender.send(News::End(at, Err(error)))),
+        }
     }
     drop(sender);
     Ok(collect(kind, units, &news, screen))
 }
 
-fn follow(
-    mut client: Client,
-    method: &str,
-    parameters: &Value,
-    more: bool,
-    deadline: Option<Instant>,
-    at: usize,
-    news: &Sender<News>,
-) {
-    let mut last = || -> Result<Value, CallError> {
-        if !more {
-            return client.call(method, parameters, deadline);
-        }
-        client.call_more(method, parameters, deadline)?;
-        loop {
-            let reply = client.reply(deadline)?;
-            if !reply.continues {
-                return Ok(reply.parameters);
-            }
-            let _ = news.send(News::Event(reply.parameters));
+/// Reads what comes, up to the end.
+fn follow(mut client: Client, deadline: Option<Instant>, at: usize, news: &Sender<News>) {
+    let end = loop {
+        match client.reply(deadline) {
+            Ok(reply) if reply.continues => drop(news.send(News::Event(reply.parameters))),
+            Ok(reply) => break Ok(reply.parameters),
+            Err(error) => break Err(error),
         }
     };
-    let end = last();
-    let _ = news.send(News::End(at, end));
+    drop(news.send(News::End(at, end)));
 }
 
 fn collect(

@@ -105,11 +105,15 @@ fn render(changes: &[&Value], dry_run: bool, look: Look) -> String {
         ]
     };
     let rows: Vec<Vec<Cell>> = shown.iter().map(row).collect();
+    if changes.is_empty() {
+        return "Nothing to do: what runs is as the units say.\n".to_owned();
+    }
     let done = if dry_run { "would be changed" } else { "changed" };
     let units =
         |count: usize| if count == 1 { "1 unit".to_owned() } else { format!("{count} units") };
     let acted = shown.iter().filter(|change| text(change, "action") != "skip").count();
-    format!("{}{} {done}, {kept} kept as they are.\n", table::render(&rows, look), units(acted),)
+    let kept = if kept == 0 { String::new() } else { format!(", {kept} kept as they are") };
+    format!("{}{} {done}{kept}.\n", table::render(&rows, look), units(acted))
 }
 
 #[cfg(test)]
@@ -136,7 +140,12 @@ mod tests {
             3 units would be changed, 1 kept as they are.
         "#]]
         .assert_eq(&render(&all, true, Look::default()));
-        expect!["0 units changed, 0 kept as they are.\n"]
-            .assert_eq(&render(&[], false, Look::default()).trim_start_matches('\n'));
+        let one = change("api.service", "start", "it is new");
+        expect![[r#"
+            start api.service it is new
+            1 unit changed.
+        "#]]
+        .assert_eq(&render(&[&one], false, Look::default()));
+        assert!(render(&[], true, Look::default()).starts_with("Nothing to do"));
     }
 }

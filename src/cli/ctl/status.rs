@@ -29,7 +29,9 @@ pub fn status(
         return whole(json, session, screen);
     }
     let (mut code, mut all) = (DONE, Vec::new());
-    for (at, unit) in names::resolve(session, words)?.iter().enumerate() {
+    let units = names::resolve(session, words)?;
+    let remembered = recent(session, None)?;
+    for (at, unit) in units.iter().enumerate() {
         let properties = match Properties::of(session, unit) {
             Ok(properties) => properties,
             Err(failure) => {
@@ -38,8 +40,9 @@ pub fn status(
                 continue;
             }
         };
-        let mut events = recent(session, Some(unit))?;
-        events.retain(|event| json || text(event, "level") != "debug");
+        let of_unit = remembered.iter().filter(|event| text(event, "unit") == unit);
+        let shown = of_unit.filter(|event| json || text(event, "level") != "debug");
+        let mut events: Vec<Value> = shown.cloned().collect();
         events.drain(..events.len().saturating_sub(lines));
         if matches!(properties.text("ActiveState"), "inactive" | "failed") {
             code = code.max(NOT_ACTIVE);
@@ -149,6 +152,7 @@ fn active(unit: &Properties, now: Duration, look: Look) -> String {
 fn job(unit: &Properties) -> String {
     match unit.text("Job") {
         "" => String::new(),
+        _ if unit.text("SubState") == "auto-restart" => String::new(), // that is `Next`
         verb => format!("{verb} under way"),
     }
 }

@@ -101,19 +101,21 @@ fn watch(
 ) -> Result<Option<End>, Failure> {
     let mut client = session.another()?;
     let parameters = json!({ "unit": unit, "recent": true });
-    client.call_more("Events", &parameters, deadline).map_err(Failure::of_call)?;
+    client.send("Events", &parameters, true, deadline).map_err(Failure::of_call)?;
     loop {
         let reply = match client.reply(deadline) {
             Ok(reply) => reply.parameters,
             Err(CallError::TimedOut) => return Ok(Some(End::TimedOut(state))),
+            Err(CallError::Refused(name, _)) if name == "TooSlow" => return Ok(None),
             Err(error) => return Err(Failure::of_call(error)),
         };
-        if reply.get("dropped").and_then(Value::as_u64).is_some_and(|count| count > 0) {
+        let event = reply.get("event").cloned().unwrap_or_default();
+        let at = event.get("monotonic_usec").and_then(Value::as_u64);
+        let newer = at.is_some_and(|at| at > asked);
+        let lost = reply.get("dropped").and_then(Value::as_u64).is_some_and(|count| count > 0);
+        if lost && newer {
             return Ok(None);
         }
-        let event = reply.get("event").cloned().unwrap_or_default();
-        let newer =
-            event.get("monotonic_usec").and_then(Value::as_u64).is_some_and(|at| at > asked);
         if text(&event, "event") != "state" || !newer {
             continue;
         }
