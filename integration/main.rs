@@ -12,6 +12,8 @@ mod tools;
 
 mod bad_input;
 mod command_mode;
+mod control;
+mod control_load;
 mod docker;
 mod fastapi;
 mod fds;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a bare Debian 12, as root: packages, and a virtualenv for the
-# FastAPI app below target/. Run it again at any time: what is there is not touched.
+# FastAPI app and one for a foreign varlink client below target/. Run it again at any time: what is there is not touched.
 #
 # What it cannot install is no error here: a test that misses a tool says so and is skipped, or
 # fails where RINIT_TEST_REQUIRE=all is set.
@@ -18,6 +18,9 @@ packages=(
 )
 venv=target/fastapi-venv
 requirements=integration/apps/fastapi/requirements.txt
+
+varlink_venv=target/varlink-venv
+varlink_package='varlink==31.0.0'
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -61,6 +64,20 @@ install_python_packages() {
   stamp >"$venv/stamp"
 }
 
+install_varlink() {
+  local wanted
+  wanted="$(python3 --version) $varlink_package"
+  if [ "$(cat "$varlink_venv/stamp" 2>/dev/null)" = "$wanted" ]; then
+    say "virtualenv: $varlink_venv is up to date"
+    return
+  fi
+  say "virtualenv: making $varlink_venv"
+  rm -rf "$varlink_venv"
+  python3 -m venv "$varlink_venv"
+  "$varlink_venv/bin/pip" install --quiet --disable-pip-version-check "$varlink_package"
+  printf '%s\n' "$wanted" >"$varlink_venv/stamp"
+}
+
 if ! command -v apt-get >/dev/null; then
   say "no apt-get here: install these yourself: ${packages[*]}"
 elif [ "$(id -u)" -ne 0 ]; then
@@ -70,4 +87,5 @@ else
   install_packages
 fi
 install_python_packages
+install_varlink
 say "done"

@@ -9,6 +9,7 @@ pub mod processes;
 pub mod pty;
 pub mod rinit;
 pub mod running;
+pub mod varlink;
 
 use std::io::Write;
 use std::time::Duration;

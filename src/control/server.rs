@@ -29,7 +29,10 @@ use crate::unit::UnitName;
 /// So many clients are connected at once.
 pub const CLIENTS_MAX: usize = 64;
 
-/// So many of them wait for a job or for events: the others are for who asks something short.
+/// So many of them listen to events.
+pub const LISTENERS_MAX: usize = 32;
+
+/// So many of them listen or wait for a job: the others are for who asks something short.
 pub const LONG_MAX: usize = 56;
 
 /// A client that does not read gets no more of its calls answered once so much waits for it.
@@ -166,7 +169,8 @@ impl Client {
     fn claim(&self, now: Timestamp) -> Option<(u8, Timestamp)> {
         let stalled = !self.output.is_empty() && now.since(self.active) >= STALLED;
         match self.doing {
-            _ if self.closing => Some((0, self.active)),
+            // It has been told, or will not hear it.
+            _ if self.closing => Some((if stalled { 0 } else { 2 }, self.active)),
             Doing::Nothing if self.output.is_empty() => Some((1, self.active)),
             Doing::Nothing | Doing::Listening { .. } if stalled => Some((2, self.active)),
             Doing::Nothing | Doing::Listening { .. } | Doing::Waiting { .. } => None,
@@ -445,7 +449,11 @@ impl Server {
 
     /// The caller listens from now on: from event number `next`, before which `dropped` are lost.
     pub fn listen(&mut self, caller: Caller, unit: Option<UnitName>, next: u64, dropped: u64) {
-        if let Err(error) = self.check_long() {
+        let listens = |client: &&Client| matches!(client.doing, Doing::Listening { .. });
+        if self.clients.values().filter(listens).count() >= LISTENERS_MAX {
+            let reason = format!("{LISTENERS_MAX} clients listen already; try again");
+            self.end(caller, Err(Error::Refused { unit: None, reason }));
+        } else if let Err(error) = self.check_long() {
             self.end(caller, Err(error));
         } else if caller.oneway {
             // It will be sent nothing, so there is nothing to do.
