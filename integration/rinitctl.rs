@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use regex_lite::Regex;
 use serde_json::Value;
 
+use crate::harness::pty::Terminal;
 use crate::harness::{Rinit, Running};
 use crate::require;
 
@@ -284,8 +285,8 @@ fn example(line: &str, rinit: &Running) -> String {
 #[test]
 fn examples_are_as_recorded() {
     require!("sh");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rinitctl.md");
-    let page = std::fs::read_to_string(path).unwrap();
+    let page = expect_test::expect_file![concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rinitctl.md")];
+    let recorded = page.data();
     let mut rinit = examples().start();
     rinit.wait_message("boot done");
     rinit.wait_state("report", "failed");
@@ -294,7 +295,7 @@ fn examples_are_as_recorded() {
         rinit.wait_start(unit, "ExecStart");
     }
     let (mut replayed, mut inside, mut commands) = (String::new(), false, 0);
-    for line in page.lines() {
+    for line in recorded.lines() {
         match (inside, line) {
             (false, "```console") => inside = true,
             (true, "```") => inside = false,
@@ -312,6 +313,35 @@ fn examples_are_as_recorded() {
         replayed.push('\n');
     }
     assert!(commands > 20, "the page has lost its examples");
-    expect_test::expect_file!["../docs/rinitctl.md"].assert_eq(&replayed);
+    page.assert_eq(&replayed);
+    rinit.terminate();
+}
+
+/// On a terminal: colours, symbols, and a line of progress that is gone in the end.
+#[test]
+fn on_a_terminal() {
+    let setup = rinit().service("web", "ignore TERM say up wait", "TimeoutStopSec = \"1h\"");
+    let mut rinit = setup.start();
+    rinit.wait_line("up");
+    let on_terminal = |rinit: &Running, arguments: &[&str]| {
+        let (terminal, inner) = Terminal::open();
+        let mut command = rinitctl(rinit, arguments);
+        command.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("LC_ALL").env("LANG", "C");
+        command.stdout(inner.try_clone().unwrap()).stderr(inner);
+        (terminal, command.spawn().unwrap())
+    };
+    let (mut terminal, mut child) = on_terminal(&rinit, &["status", "web"]);
+    terminal.wait_text("\x1b[1;32m●\x1b[0m web.service");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let (mut terminal, mut child) = on_terminal(&rinit, &["status", "web", "--plain"]);
+    terminal.wait_text("web.service");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!terminal.read_to_end().contains('\x1b'));
+    let (mut terminal, mut child) = on_terminal(&rinit, &["stop", "web"]);
+    terminal.wait_text(" stopping web.service (");
+    check(&rinit, &["kill", "web", "-s", "KILL"], 0, "", "");
+    child.wait().unwrap();
+    let screen = terminal.read_to_end();
+    assert!(screen.contains("\r\x1b[K") && !screen.ends_with(')'), "{screen:?}");
     rinit.terminate();
 }
