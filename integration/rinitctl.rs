@@ -86,6 +86,10 @@ fn exit_statuses() {
         (&["wait", "web", "--timeout", "1min"], 0, "", ""),
         (&["wait", "late"], 1, "", "late.service failed"),
         (&["wait", "idle", "--timeout", "50ms"], 5, "", "idle.service is inactive, not active"),
+        // What is remembered of an earlier run does not count.
+        (&["start", "idle"], 0, "", ""),
+        (&["stop", "idle"], 0, "", ""),
+        (&["wait", "idle", "--timeout", "50ms"], 5, "", "idle.service is inactive, not active"),
         (&["stop", "deaf", "--timeout", "50ms"], 5, "", "still stopping after 50ms"),
         (&["kill", "deaf", "-s", "KILL"], 0, "", ""),
         (&["wait", "deaf", "--for", "failed"], 0, "", ""),
@@ -314,7 +318,7 @@ fn examples_are_as_recorded() {
     }
     assert!(commands > 20, "the page has lost its examples");
     page.assert_eq(&replayed);
-    rinit.terminate();
+    rinit.wait().assert_code(0); // the last example is its end
 }
 
 /// On a terminal: colours, symbols, and a line of progress that is gone in the end.
