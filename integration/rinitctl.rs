@@ -79,6 +79,7 @@ fn exit_statuses() {
         (&["start", "nosuch"], 4, "", "Failed to start nosuch.service"),
         (&["start", "bad"], 0, "", ""),
         (&["start", "late"], 1, "", "Job for late.service failed"),
+        (&["start", "late"], 1, "", "\n  ExecStartPre exited with status 7"),
         (&["reload", "web"], 0, "", ""),
         (&["reload", "deaf"], 1, "", "ExecReload="),
         (&["kill", "web", "-s", "TREM"], 64, "", "did you mean TERM?"),

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::args::Job;
 use super::connect::Session;
-use super::events::text;
+use super::events::{recent, text};
 use super::failure::Failure;
 use super::screen::Screen;
 use super::time::left;
 use super::{DONE, FAILED, TIMED_OUT, names};
+use crate::cli::diagnostics::one_line;
 use crate::control::client::{CallError, Client};
 
 /// So many connections at once: rinit takes 64 of all its clients.
@@ -96,6 +97,10 @@ pub fn run(
             screen.out(&lines);
         } else {
             screen.err(&lines);
+            if own == FAILED && end.is_ok() {
+                let events = recent(session, Some(unit)).unwrap_or_default();
+                cause(&events).iter().for_each(|line| screen.err(&format!("  {line}\n")));
+            }
         }
     }
     if json {
@@ -226,7 +231,21 @@ fn told(
         "assert" => format!("Assertion failed on job for {unit}{why}\n"),
         _ => return (DONE, taken_along(kind, reply)),
     };
-    (code, line + &taken_along(kind, reply))
+    // A start that failed may not have come to the others; a stop has.
+    let also = if kind == Kind::Start { String::new() } else { taken_along(kind, reply) };
+    (code, line + &also)
+}
+
+/// What went wrong in the last run of a unit, by its events: what a person would look for next.
+fn cause(events: &[Value]) -> Vec<String> {
+    let begins =
+        |event: &Value| text(event, "event") == "state" && text(event, "to") == "condition";
+    let begin = events.iter().rposition(begins).unwrap_or(0);
+    let bad = events.iter().skip(begin).filter(|event| {
+        matches!(text(event, "level"), "warn" | "error")
+            && matches!(text(event, "event"), "exit" | "message")
+    });
+    bad.map(|event| one_line(text(event, "message"))).collect()
 }
 
 /// What else the job has stopped or started.
@@ -330,6 +349,22 @@ mod tests {
             let told = told(kind, "web.service", &end, Some(Duration::from_secs(5)));
             assert_eq!(told, (code, words));
         }
+    }
+
+    #[test]
+    fn the_cause_is_of_the_last_run() {
+        let event = |kind: &str, level: &str, to: &str, message: &str| json!({"event": kind, "level": level, "to": to, "message": message});
+        let events = [
+            event("state", "debug", "condition", "dead → condition"),
+            event("exit", "warn", "", "long ago"),
+            event("state", "debug", "condition", "failed → condition"),
+            event("start", "info", "", "started"),
+            event("exit", "warn", "", "ExecStart exited with status 1 after 4ms"),
+            event("state", "error", "failed", "failed (exit-code)"),
+            event("job", "error", "", "start failed"),
+        ];
+        assert_eq!(cause(&events), ["ExecStart exited with status 1 after 4ms"]);
+        assert!(cause(&[]).is_empty());
     }
 
     #[test]
