@@ -20,6 +20,7 @@ mod fds;
 mod journeys;
 mod readme;
 mod reaping;
+mod rinitctl;
 mod signals;
 mod stop;
 mod surroundings;

@@ -88,3 +88,8 @@ pub mod unit;
 pub fn rinit_main() -> u8 {
     cli::start::main()
 }
+
+/// The whole of `rinitctl`.
+pub fn rinitctl_main() -> std::process::ExitCode {
+    cli::ctl::main()
+}

@@ -1,5 +1,5 @@
 //! rinitctl: the client.
 
 fn main() -> std::process::ExitCode {
-    rinit::cli::rinitctl::main()
+    rinit::rinitctl_main()
 }

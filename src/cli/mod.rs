@@ -2,8 +2,8 @@
 //!
 //! Not the supervisor itself (`init`). Only this layer prints.
 
+pub mod ctl;
 pub mod diagnostics;
 pub mod plain;
 pub mod rinit;
-pub mod rinitctl;
 pub mod start;

@@ -5,6 +5,7 @@
 //! queues, clients and work a turn have bounds, and who breaks one is told and dropped.
 
 pub mod answer;
+pub mod client;
 pub mod describe;
 pub mod events;
 pub mod interface;

@@ -48,6 +48,7 @@ struct PendingKill {
 pub struct Members {
     /// Sessions and groups by their first process, as long as the unit is not released.
     groups: BTreeMap<Pid, (UnitName, InvocationId)>,
+    leaders: BTreeSet<(UnitName, Pid)>,
     recorded: BTreeMap<Pid, Member>,
     of_unit: BTreeMap<UnitName, BTreeSet<Pid>>,
     last_pid: LastPid,
@@ -59,6 +60,8 @@ pub struct Members {
     unborn: BTreeSet<Pid>,
     watched: BTreeSet<UnitName>,
     dirty: BTreeSet<UnitName>,
+    /// Those of them that the last look can answer for.
+    answerable: BTreeSet<UnitName>,
     pending: BTreeMap<UnitName, Vec<PendingKill>>,
     /// /proc cannot be read: sessions and groups are all there is.
     blind: bool,
@@ -76,6 +79,7 @@ impl Members {
     pub fn new() -> Members {
         Members {
             groups: BTreeMap::new(),
+            leaders: BTreeSet::new(),
             recorded: BTreeMap::new(),
             of_unit: BTreeMap::new(),
             last_pid: LastPid::open(),
@@ -84,6 +88,7 @@ impl Members {
             unborn: BTreeSet::new(),
             watched: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            answerable: BTreeSet::new(),
             pending: BTreeMap::new(),
             blind: false,
             told: false,
@@ -93,12 +98,16 @@ impl Members {
     /// A child was forked; it leads a session or a group.
     pub fn spawned(&mut self, pid: Pid, unit: UnitName, invocation: InvocationId) {
         self.forget(pid);
-        self.groups.insert(pid, (unit, invocation));
+        if let Some((former, _)) = self.groups.insert(pid, (unit.clone(), invocation)) {
+            self.leaders.remove(&(former, pid));
+        }
+        self.leaders.insert((unit, pid));
     }
 
     /// Repacks after a burst, as [`ProcessTable::shrink`] does.
     pub fn shrink(&mut self) {
         self.groups = std::mem::take(&mut self.groups).into_iter().collect();
+        self.leaders = std::mem::take(&mut self.leaders).into_iter().collect();
     }
 
     /// A child is dead and reaped.
@@ -106,6 +115,7 @@ impl Members {
         let recorded = self.forget(pid).map(|member| member.unit);
         match unit.or(recorded) {
             Some(unit) if self.watched.contains(&unit) => {
+                self.answerable.remove(&unit);
                 self.dirty.insert(unit);
             }
             None if self.blind => self.dirty.clone_from(&self.watched),
@@ -115,12 +125,21 @@ impl Members {
 
     /// The unit ended: its sessions mean nothing any more.
     pub fn release(&mut self, unit: &UnitName) {
-        self.groups.retain(|_, (owner, _)| owner != unit);
+        for leader in self.leaders_of(unit) {
+            self.groups.remove(&leader);
+            self.leaders.remove(&(unit.clone(), leader));
+        }
         for pid in self.of_unit.remove(unit).unwrap_or_default() {
             self.recorded.remove(&pid);
         }
         self.watched.remove(unit);
         self.dirty.remove(unit);
+        self.answerable.remove(unit);
+    }
+
+    fn leaders_of(&self, unit: &UnitName) -> Vec<Pid> {
+        let all = (unit.clone(), Pid::MIN)..=(unit.clone(), Pid::MAX);
+        self.leaders.range(all).map(|(_, leader)| *leader).collect()
     }
 
     /// Signals the processes of a unit, those in groups of our children at once, the others with
@@ -145,6 +164,7 @@ impl Members {
             let pending = PendingKill { signal, groups };
             self.pending.entry(unit.clone()).or_default().push(pending);
         }
+        self.answerable.remove(&unit);
         self.dirty.insert(unit.clone());
         self.watched.insert(unit);
     }
@@ -210,22 +230,32 @@ impl Members {
     /// A watched unit of which no process is left, once for each [`Members::kill_unit`].
     /// To be asked when all deaths so far have been handled.
     pub fn next_empty(&mut self, table: &ProcessTable) -> Option<UnitName> {
-        while let Some(unit) = self.dirty.pop_first() {
+        if self.answerable.is_empty() && !self.dirty.is_empty() {
+            // One look answers for all whose deaths are known by now.
+            self.answerable = std::mem::take(&mut self.dirty);
+            self.look(table);
+        }
+        while let Some(unit) = self.answerable.pop_first() {
             if table.lives(&unit) || !self.watched.contains(&unit) {
                 continue;
             }
-            self.look(table);
-            if !self.has_living_members(&unit) {
-                self.watched.remove(&unit);
-                return Some(unit);
+            let had_members = self.of_unit.contains_key(&unit);
+            if self.has_living_members(&unit) {
+                continue;
             }
+            if had_members && !self.blind {
+                self.dirty.insert(unit); // who died since the look may have left somebody
+                continue;
+            }
+            self.watched.remove(&unit);
+            return Some(unit);
         }
         None
     }
 
     /// Whether [`Members::next_empty`] has something to look at: no reason to wait before.
     pub fn has_questions(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.answerable.is_empty()
     }
 
     /// What a person should know, once: rinit cannot see descendants here.
@@ -240,8 +270,7 @@ impl Members {
 
     fn has_living_members(&mut self, unit: &UnitName) -> bool {
         if self.blind {
-            let mut groups = self.groups.iter().filter(|(_, (owner, _))| owner == unit);
-            return groups.any(|(leader, _)| kill::group_exists(*leader));
+            return self.leaders_of(unit).into_iter().any(kill::group_exists);
         }
         let pids: Vec<Pid> = self.of_unit.get(unit).into_iter().flatten().copied().collect();
         pids.into_iter().any(|pid| self.living(pid).is_some())

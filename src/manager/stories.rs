@@ -154,12 +154,14 @@ fn who_is_born_after_the_stop_signal_gets_it_too() {
     rig.boot();
     rig.log();
     rig.signal(Signal::TERM);
+    rig.pass(50);
     check(
         &mut rig,
         expect![[r#"
             stopping: Signal(SIGTERM)
             web running > stop-sigterm
             kill web SIGTERM
+            -- 0.050000s
             kill the late one of web SIGTERM
             web stop-sigterm > dead
             exit 0

@@ -50,8 +50,6 @@ pub(super) enum Waiting {
     ForProcesses,
     /// That no process of the unit is left at all.
     ForEmpty,
-    /// The same, and who was born after the stop signal has been sent it as well.
-    LateToo,
 }
 
 /// One service at run time.
@@ -96,6 +94,8 @@ pub(super) struct Service {
     deadline: Option<Timestamp>,
     runtime_deadline: Option<Timestamp>,
     retry: Option<Retry>,
+    /// When who was born after the stop signal is sent it too.
+    late_at: Option<Timestamp>,
     n_retries: u32,
     /// When this run became ready.
     ready_at: Option<Timestamp>,
@@ -142,6 +142,7 @@ impl Service {
             deadline: None,
             runtime_deadline: None,
             retry: None,
+            late_at: None,
             n_retries: 0,
             ready_at: None,
             up: None,
@@ -187,7 +188,7 @@ impl Service {
     /// When `on_timer` has something to do.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let retry = self.retry.map(|retry| retry.at);
-        [self.deadline, self.runtime_deadline, retry].into_iter().flatten().min()
+        [self.deadline, self.runtime_deadline, self.late_at, retry].into_iter().flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -206,6 +207,7 @@ impl Service {
         let from = self.state;
         self.deadline = timeout.map(|timeout| self.limited(out.now, state, timeout));
         self.retry = None;
+        self.late_at = None;
         self.clearing = None;
         if !matches!(state, SubState::Running | SubState::Reload) {
             self.runtime_deadline = None;

@@ -240,6 +240,9 @@ impl Service {
             // The time that its state has runs on over all tries.
             self.deadline = deadline;
         }
+        if self.late_at.is_some_and(|at| at <= out.now) {
+            self.signal_late(out);
+        }
         if self.deadline.is_some_and(|deadline| deadline <= out.now) {
             self.deadline = None;
             self.timed_out(out);

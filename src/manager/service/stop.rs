@@ -2,12 +2,17 @@
 //!
 //! Not what follows once everything is gone (`end`). systemd.kill(5) names the rules.
 
+use std::time::Duration;
+
 use super::super::event::{Action, KillScope, ProcessRole};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
 use super::{Service, Waiting};
 use crate::unit::process::Signal;
 use crate::unit::service::{KillMode, TimeoutFailureMode};
+
+/// How long a unit whose main process is gone may take to be empty before it is asked again.
+const LATE: Duration = Duration::from_millis(50);
 
 impl Service {
     /// Somebody wants it down. `restarting`: only to start it again.
@@ -37,7 +42,7 @@ impl Service {
 
     /// Applies the limits of the budget to the wait that is under way.
     pub fn cut(&mut self, out: &Out) {
-        let far = std::time::Duration::from_secs(u64::MAX / 4);
+        let far = Duration::from_secs(u64::MAX / 4);
         let limit = self.limited(out.now, self.state, far);
         if limit < out.now.after(far) {
             self.deadline = Some(self.deadline.map_or(limit, |deadline| deadline.min(limit)));
@@ -170,18 +175,22 @@ impl Service {
     }
 
     /// The main or the control process is gone while signals were out. What it started after
-    /// the stop signal (`trap 'sleep 60 & exit' TERM`) never got that one: once per stop it is
-    /// sent to what is left, which would else last until the timeout.
+    /// the stop signal (`trap 'sleep 60 & exit' TERM`) never got that one, and would last until
+    /// the timeout: if the unit is not empty soon, it is sent once more.
     pub(super) fn process_gone(&mut self, out: &mut Out) {
         let gone = self.main.is_none() && self.control.is_none();
         let signalled = self.state == SubState::StopSigterm && self.waiting == Waiting::ForEmpty;
         if gone && signalled && self.unit.service.kill_mode == KillMode::ControlGroup {
-            self.waiting = Waiting::LateToo;
-            self.kill_unit(out, self.stop_signal());
-            self.kill_unit(out, Signal::CONT);
-            return; // the shell will say when nobody is left
+            self.late_at = Some(out.now.after(LATE));
         }
         self.check_gone(out);
+    }
+
+    /// Who was born after the stop signal gets it now; once per stop.
+    pub(super) fn signal_late(&mut self, out: &mut Out) {
+        self.late_at = None;
+        self.kill_unit(out, self.stop_signal());
+        self.kill_unit(out, Signal::CONT);
     }
 
     /// No process of the unit is left, says the shell.
@@ -191,7 +200,7 @@ impl Service {
         }
         if let Some(role) = self.clearing {
             self.cleared(out, role);
-        } else if self.waiting != Waiting::ForProcesses && self.sends_signals() {
+        } else if self.waiting == Waiting::ForEmpty && self.sends_signals() {
             self.waiting = Waiting::ForProcesses;
             self.after_signals(out);
         }
@@ -212,7 +221,7 @@ impl Service {
         if self.main.is_some() || self.control.is_some() || !self.sends_signals() {
             return;
         }
-        if self.waiting != Waiting::ForProcesses {
+        if self.waiting == Waiting::ForEmpty {
             return; // the shell will say so
         }
         if self.unit.service.kill_mode == KillMode::Mixed && self.unit.service.send_sigkill {

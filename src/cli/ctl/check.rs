@@ -1,0 +1,61 @@
+//! `check`: reads units as rinit would and says what is wrong. Needs no running rinit.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::args::Check;
+use super::screen::Screen;
+use super::{CONFIGURATION, DONE};
+use crate::cli::diagnostics::{self, Style};
+use crate::unit::environment::Environment;
+use crate::unit::load::{self, LoadRequest};
+use crate::unit::{Problem, Severity};
+
+/// The verb.
+pub fn check(arguments: &Check, environment: &Environment, screen: &mut Screen<'_>) -> u8 {
+    let host = load::host_facts(environment);
+    let files = &arguments.files;
+    let (problems, what) = if files.is_empty() || !arguments.units.is_empty() {
+        let directories = match arguments.units.as_slice() {
+            [] => default_directories(environment),
+            given => given.to_vec(),
+        };
+        let request = LoadRequest {
+            directories,
+            inherited_environment: environment.clone(),
+            host: host.clone(),
+            ..LoadRequest::default()
+        };
+        let loaded = load::load(&request);
+        let mut problems = loaded.problems;
+        problems.extend(load::load_files(files, &host));
+        (problems, format!("{} units", loaded.units.units.len()))
+    } else {
+        (load::load_files(files, &host), format!("{} files", files.len()))
+    };
+    verdict(problems, &what, arguments.strict, screen)
+}
+
+/// `RINIT_UNITS`, else the default directory.
+fn default_directories(environment: &Environment) -> Vec<PathBuf> {
+    match environment.get(OsStr::new("RINIT_UNITS")).filter(|list| !list.is_empty()) {
+        Some(list) => std::env::split_paths(list).collect(),
+        None => vec![PathBuf::from("/etc/rinit")],
+    }
+}
+
+fn verdict(mut problems: Vec<Problem>, what: &str, strict: bool, screen: &mut Screen<'_>) -> u8 {
+    if strict {
+        let warnings = problems.iter_mut().filter(|p| p.severity == Severity::Warning);
+        warnings.for_each(|problem| problem.severity = Severity::Error);
+    }
+    let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let outcome = if failed { "rinit would start nothing" } else { "" };
+    let style = Style { colour: screen.look.colour_on_stderr, notes: true };
+    screen.err(&diagnostics::render(&problems, outcome, style));
+    if failed {
+        return CONFIGURATION;
+    }
+    screen.out(&format!("{what}: may be started\n"));
+    DONE
+}
