@@ -2,8 +2,6 @@
 //! events a model replays.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -250,18 +248,16 @@ fn a_storm_of_requests_is_consistent() {
     let rinit = start(storm_units(controlled()));
     let mut events = connect(&rinit);
     events.listen(json!({ "recent": true }));
-    let over = Arc::new(AtomicBool::new(false));
-    let listener = std::thread::spawn({
-        let over = Arc::clone(&over);
-        move || {
-            let mut models: BTreeMap<String, Model> = BTreeMap::new();
-            while !over.load(Ordering::Relaxed) {
-                let event = events.event();
-                if let Some(unit) = event["unit"].as_str() {
-                    models.entry(unit.to_string()).or_default().replay(&event);
-                }
+    let listener = std::thread::spawn(move || {
+        let mut models: BTreeMap<String, Model> = BTreeMap::new();
+        loop {
+            let event = events.event();
+            if event["unit"] == "zz.service" && event["job"] == "restart" {
+                return models; // the last request of all has ended
             }
-            models
+            if let Some(unit) = event["unit"].as_str() {
+                models.entry(unit.to_string()).or_default().replay(&event);
+            }
         }
     });
     let seed = u64::from(std::process::id()) | 1 << 40;
@@ -280,8 +276,7 @@ fn a_storm_of_requests_is_consistent() {
     for at in 0..UNITS {
         owner.get("Stop", json!({ "unit": format!("u{at:02}.service") }));
     }
-    over.store(true, Ordering::Relaxed);
-    owner.get("Restart", json!({ "unit": "zz.service" })); // an event for the listener to end on
+    owner.get("Restart", json!({ "unit": "zz.service" })); // for the listener to end on
     let models = listener.join().unwrap();
     let list = owner.get("List", json!({}));
     for entry in list["units"].as_array().unwrap() {
