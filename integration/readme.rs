@@ -537,11 +537,5 @@ fn what_is_not_there_is_refused() {
     }
     let unit = "[Service]\nExecStart=/bin/true\n";
     Rinit::subreaper().plain().unit("web.service", unit).run().assert_code(78);
-    Rinit::subreaper()
-        .plain()
-        .options(&["--socket", "/x"])
-        .command(&["true"])
-        .run()
-        .assert_code(64);
     Rinit::subreaper().plain().options(&["--http", ":1"]).command(&["true"]).run().assert_code(64);
 }
