@@ -53,7 +53,9 @@ pub fn main() -> u8 {
         return CONFIGURATION;
     }
     if options.check {
-        let text = format!("{} units: may be started\n", loaded.units.units.len());
+        let count = loaded.units.units.len();
+        let plural = if count == 1 { "" } else { "s" };
+        let text = format!("{count} unit{plural}: may be started\n");
         let printed = io::stdout().write_all(text.as_bytes());
         return if printed.is_ok() { 0 } else { init::SYSTEM };
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::processes::ProcessTable;
-use crate::manager::event::{InvocationId, KillScope};
+use crate::manager::event::InvocationId;
 use crate::sys::proc::{self, LastPid, Stat};
 use crate::sys::{Pid, clock, kill, own_pid};
 use crate::unit::UnitName;
@@ -144,19 +144,9 @@ impl Members {
 
     /// Signals the processes of a unit, those in groups of our children at once, the others with
     /// [`Members::flush`]; and watches until none is left.
-    pub fn kill_unit(
-        &mut self,
-        table: &ProcessTable,
-        unit: UnitName,
-        signal: Option<Signal>,
-        scope: KillScope,
-    ) {
+    pub fn kill_unit(&mut self, table: &ProcessTable, unit: UnitName, signal: Option<Signal>) {
         if let Some(signal) = signal {
-            let whole = |exited: bool| match scope {
-                KillScope::All => true,
-                KillScope::Rest => exited, // a dead leader has had its signal
-            };
-            let leaders = table.of_unit(&unit).filter(|process| whole(process.exited));
+            let leaders = table.of_unit(&unit);
             let groups: BTreeSet<Pid> = leaders.map(|process| process.pid).collect();
             for leader in &groups {
                 kill::group(*leader, signal);
@@ -470,12 +460,12 @@ mod tests {
     fn a_unit_without_processes_is_empty_at_once_and_once() {
         let mut members = members();
         let table = ProcessTable::default();
-        members.kill_unit(&table, name("web.service"), None, KillScope::All);
+        members.kill_unit(&table, name("web.service"), None);
         assert!(members.has_questions());
         assert_eq!(members.next_empty(&table), Some(name("web.service")));
         assert!(!members.has_questions());
         assert_eq!(members.next_empty(&table), None);
-        members.kill_unit(&table, name("web.service"), None, KillScope::All);
+        members.kill_unit(&table, name("web.service"), None);
         members.release(&name("web.service"));
         assert_eq!(members.next_empty(&table), None);
     }

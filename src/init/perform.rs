@@ -30,8 +30,8 @@ impl Shell {
             Action::Spawn(request) => return Performed::Event(self.spawn(request)),
             Action::KillProcess { process, signal } => self.kill_process(process, signal),
             Action::Forward { process, signal } => self.forward(process, signal),
-            Action::KillUnit { unit, signal, scope } => {
-                self.members.kill_unit(&self.table, unit, signal, scope);
+            Action::KillUnit { unit, signal } => {
+                self.members.kill_unit(&self.table, unit, signal);
             }
             Action::Release { unit } => self.members.release(&unit),
             Action::KillEverything { signal } => {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control::events::{Event, Ring};
 use crate::manager::event::{
-    Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
+    Fact, InvocationId, JobKind, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
 };
 use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
@@ -597,8 +597,8 @@ fn describe_job(fact: &Fact) -> Line {
     let level = match result {
         JobResult::Done | JobResult::Canceled => Level::Debug,
         JobResult::Skipped => Level::Info,
-        // The unit's own lines have told it, unless there is more to say.
-        JobResult::Failed if reason.is_empty() => Level::Debug,
+        // The unit's own lines have told it.
+        JobResult::Failed if *kind != JobKind::Reload => Level::Debug,
         JobResult::Failed | JobResult::Dependency | JobResult::Timeout | JobResult::Assert => {
             Level::Error
         }

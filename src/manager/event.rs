@@ -342,15 +342,6 @@ pub struct Monitor {
     pub exit: Option<ExitStatus>,
 }
 
-/// Which processes of a unit a signal goes to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum KillScope {
-    /// Every process of the unit.
-    All,
-    /// Every process of the unit but its main and control process, which got their own.
-    Rest,
-}
-
 /// Everything that rinit can do to the world.
 #[must_use]
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -377,14 +368,12 @@ pub enum Action {
         /// What.
         signal: Signal,
     },
-    /// Send a signal to the processes of a unit; answered by [`Event::Empty`] once none is left.
+    /// Send a signal to every process of a unit; answered by [`Event::Empty`] once none is left.
     KillUnit {
         /// Whose.
         unit: UnitName,
-        /// To whom; `None`: to nobody, only watch until it is empty.
+        /// What; `None`: nothing, only watch until it is empty.
         signal: Option<Signal>,
-        /// Which of them.
-        scope: KillScope,
     },
     /// The unit ended for now: forget what was recorded of its processes.
     Release {

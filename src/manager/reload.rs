@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Manager;
-use super::event::{Action, Change, ChangeAction, KillScope, KillWhom, Reply};
+use super::event::{Action, Change, ChangeAction, KillWhom, Reply};
 use super::graph::Graph;
 use super::job::{Job, Origin};
 use super::service::Service;
@@ -121,7 +121,7 @@ impl Manager {
             KillWhom::Control => service.control,
             KillWhom::All => {
                 let (unit, signal) = (unit.clone(), Some(signal));
-                self.out.act(Action::KillUnit { unit, signal, scope: KillScope::All });
+                self.out.act(Action::KillUnit { unit, signal });
                 return Reply::Done;
             }
         };

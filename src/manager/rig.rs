@@ -198,7 +198,7 @@ impl Rig {
                     let _ = writeln!(self.log, "forward {} {signal}", unit.stem());
                 }
             }
-            Action::KillUnit { unit, signal, scope: _ } => {
+            Action::KillUnit { unit, signal } => {
                 let ids = self.of(&unit);
                 if let Some(signal) = signal.filter(|signal| *signal != Signal::CONT)
                     && self.late.remove(&unit)

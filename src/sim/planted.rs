@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::units::Plan;
 use crate::manager::event::{
-    Action, CheckOutcome, Event, Fact, KillScope, ManagerConfig, ProcessId, ProcessRole,
-    SpawnRequest,
+    Action, CheckOutcome, Event, Fact, ManagerConfig, ProcessId, ProcessRole, SpawnRequest,
 };
 use crate::manager::time::Timestamp;
 use crate::unit::process::Signal;
@@ -193,8 +192,8 @@ impl Planted {
         let stops = matches!(action, Action::Record(Fact::Stopping { .. }));
         self.stopping |= stops;
         match (bug, action) {
-            (Bug::KillDropped, Action::KillUnit { unit, signal: Some(Signal::KILL), scope }) => {
-                out.push(Action::KillUnit { unit, signal: None, scope });
+            (Bug::KillDropped, Action::KillUnit { unit, signal: Some(Signal::KILL) }) => {
+                out.push(Action::KillUnit { unit, signal: None });
             }
             (Bug::SpawnTwice, Action::Spawn(request)) => self.spawn_twice(request, out),
             (Bug::RestartTwice | Bug::StartInStop, action) => self.spawn_again(bug, action, out),
@@ -275,8 +274,8 @@ impl Planted {
         out.push(action);
         if bug == Bug::KillAnyTime && ready || bug == Bug::StopAtOnce && stopping {
             for unit in &self.units {
-                let (unit, scope) = (unit.name.clone(), KillScope::All);
-                out.push(Action::KillUnit { unit, signal: Some(Signal::TERM), scope });
+                let unit = unit.name.clone();
+                out.push(Action::KillUnit { unit, signal: Some(Signal::TERM) });
             }
         }
     }

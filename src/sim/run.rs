@@ -294,9 +294,9 @@ fn fingerprint(plan: &Plan, action: &Action) -> u64 {
         }
         Action::KillProcess { process, signal } => (3, process.0, signal.number() as u64),
         Action::Forward { process, signal } => (4, process.0, signal.number() as u64),
-        Action::KillUnit { unit: one, signal, scope } => {
+        Action::KillUnit { unit: one, signal } => {
             let signal = signal.map_or(0, |signal| signal.number() as u64);
-            (5, unit(one), signal * 2 + *scope as u64)
+            (5, unit(one), signal)
         }
         Action::Release { unit: one } => (6, unit(one), 0),
         Action::KillEverything { signal } => (7, signal.number() as u64, 0),

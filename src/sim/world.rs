@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::choices::{Choices, Label};
 use super::units::{Plan, Temper};
 use crate::manager::event::{
-    Action, CheckOutcome, Event, KillScope, ProcessId, ProcessRole, SpawnError, SpawnRequest,
+    Action, CheckOutcome, Event, ProcessId, ProcessRole, SpawnError, SpawnRequest,
 };
 use crate::manager::time::Timestamp;
 use crate::unit::UnitName;
@@ -190,12 +190,10 @@ impl World {
                     self.signal(signal, |one| one.id == Some(process));
                 }
             }
-            Action::KillUnit { unit, signal, scope } => {
+            Action::KillUnit { unit, signal } => {
                 let unit = plan.index(&unit);
                 if let Some(signal) = signal {
-                    self.signal(signal, |one| {
-                        one.unit == Some(unit) && (scope == KillScope::All || one.id.is_none())
-                    });
+                    self.signal(signal, |one| one.unit == Some(unit));
                 }
                 self.watches.push(unit);
                 self.look(choices);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::event::{Action, CheckOutcome, Fact, InvocationId, JobResult, ProcessRole};
-use super::super::event::{KillScope, ProcessId, SpawnError};
+use super::super::event::{ProcessId, SpawnError};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
 use super::{Retry, Service, Waiting};
@@ -159,11 +159,7 @@ impl Service {
     fn clear(&mut self, out: &mut Out, role: ProcessRole) {
         self.clearing = Some(role);
         self.arm(out, self.unit.service.timeout_start);
-        out.act(Action::KillUnit {
-            unit: self.unit.name.clone(),
-            signal: Some(Signal::KILL),
-            scope: KillScope::All,
-        });
+        out.act(Action::KillUnit { unit: self.unit.name.clone(), signal: Some(Signal::KILL) });
     }
 
     pub(super) fn cleared(&mut self, out: &mut Out, role: ProcessRole) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::super::event::{Action, KillScope, ProcessRole};
+use super::super::event::{Action, ProcessRole};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
 use super::{Service, Waiting};
@@ -159,11 +159,7 @@ impl Service {
     }
 
     fn kill_unit(&self, out: &mut Out, signal: Signal) {
-        out.act(Action::KillUnit {
-            unit: self.unit.name.clone(),
-            signal: Some(signal),
-            scope: KillScope::All,
-        });
+        out.act(Action::KillUnit { unit: self.unit.name.clone(), signal: Some(signal) });
     }
 
     /// SIGKILL to the control process, which is then forgotten.
