@@ -99,6 +99,8 @@ impl Manager {
         for name in &up {
             if self.jobs.get(name).is_none() {
                 self.install(name, Job::new(JobKind::Stop, Origin::Shutdown));
+            } else {
+                self.jobs.dirty.insert(name.clone()); // it may have waited for what is now moot
             }
         }
         self.recut();

@@ -181,7 +181,7 @@ impl Manager {
     }
 
     /// What must be up already when the turn of `unit` comes, and is not.
-    fn unmet_requirement(&self, unit: &Unit) -> Option<String> {
+    pub(super) fn unmet_requirement(&self, unit: &Unit) -> Option<String> {
         let ordered = |name: &UnitName| unit.after.iter().any(|dep| dep.name == *name);
         let down = |name: &UnitName| self.services.contains_key(name) && !self.is_active(name);
         if let Some(dep) = unit.requisite.iter().find(|dep| !self.is_active(&dep.name)) {

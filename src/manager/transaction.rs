@@ -215,7 +215,8 @@ impl Manager {
             .services
             .get(unit)
             .is_some_and(|service| service.result != ServiceResult::StartLimitHit && !service.held);
-        if upheld && may && self.shutdown.is_none() && self.jobs.get(unit).is_none() {
+        let able = self.units.get(unit).is_some_and(|it| self.unmet_requirement(it).is_none());
+        if upheld && may && able && self.shutdown.is_none() && self.jobs.get(unit).is_none() {
             self.with(unit, Service::restart_later);
         }
     }

@@ -138,12 +138,25 @@ impl Checker<'_> {
         }
     }
 
+    /// Until the handlers of the unit that ends it all have run, a client's stop may go on.
+    fn has_handlers(&self) -> bool {
+        match &self.stop.cause {
+            Some(StopCause::Failed(name)) => {
+                !self.plan.units[self.plan.index(name)].on_failure.is_empty()
+            }
+            Some(StopCause::Succeeded(name)) => {
+                !self.plan.units[self.plan.index(name)].on_success.is_empty()
+            }
+            Some(StopCause::Signal(_) | StopCause::Client | StopCause::NothingLeft) | None => false,
+        }
+    }
+
     /// A unit leaves its start or its life for its end.
     pub(super) fn stop_begins(&mut self, unit: usize) {
         let binds = self.plan.mask(&self.plan.units[unit].binds_to);
         let bound = (0..self.seen.len()).any(|it| binds & (1 << it) != 0 && !self.seen[it].is_up());
         let by_itself = self.about == Some(unit) || self.seen[unit].timed_out || bound;
-        if by_itself || self.stop.forced {
+        if by_itself || self.stop.forced || self.has_handlers() {
             return;
         }
         let asked = self.asked.last().and_then(|asked| asked.stops.map(|unit| (unit, asked)));
