@@ -38,24 +38,10 @@ impl Manager {
             return;
         }
         self.stop_bound(&change.unit);
-        match change.to {
-            SubState::Failed => self.on_failed(&change.unit, code),
-            SubState::Dead
-            | SubState::Condition
-            | SubState::StartPre
-            | SubState::Start
-            | SubState::StartPost
-            | SubState::Running
-            | SubState::Exited
-            | SubState::Reload
-            | SubState::Stop
-            | SubState::StopSigterm
-            | SubState::StopSigkill
-            | SubState::StopWatchdog
-            | SubState::StopPost
-            | SubState::FinalSigterm
-            | SubState::FinalSigkill
-            | SubState::AutoRestart => self.on_dead(&change.unit, code),
+        if change.to == SubState::Failed {
+            self.on_failed(&change.unit, code);
+        } else {
+            self.on_dead(&change.unit, code);
         }
         self.uphold(&change.unit);
     }

@@ -89,28 +89,9 @@ impl Service {
     /// Enters one of the states that send a signal, and sends it as KillMode= says.
     pub(super) fn signal(&mut self, out: &mut Out, state: SubState) {
         let service = &self.unit.service;
-        let (signal, timeout) = match state {
-            SubState::StopSigkill | SubState::FinalSigkill => {
-                (service.final_kill_signal, service.timeout_stop)
-            }
-            SubState::StopWatchdog => {
-                (service.watchdog_signal, service.timeout_abort.or(service.timeout_stop))
-            }
-            SubState::Dead
-            | SubState::Condition
-            | SubState::StartPre
-            | SubState::Start
-            | SubState::StartPost
-            | SubState::Running
-            | SubState::Exited
-            | SubState::Reload
-            | SubState::Stop
-            | SubState::StopSigterm
-            | SubState::StopPost
-            | SubState::FinalSigterm
-            | SubState::AutoRestart
-            | SubState::Failed => (self.stop_signal(), service.timeout_stop),
-        };
+        let signal = self.signal_of(state);
+        let abort = service.timeout_abort.filter(|_| state == SubState::StopWatchdog);
+        let timeout = abort.or(service.timeout_stop);
         self.enter(out, state, timeout);
         let killing = matches!(state, SubState::StopSigkill | SubState::FinalSigkill);
         match self.unit.service.kill_mode {
@@ -231,23 +212,10 @@ impl Service {
 
     /// Everybody who was waited for is gone.
     fn after_signals(&mut self, out: &mut Out) {
-        match self.state {
-            SubState::FinalSigterm | SubState::FinalSigkill => self.finish(out),
-            SubState::Dead
-            | SubState::Condition
-            | SubState::StartPre
-            | SubState::Start
-            | SubState::StartPost
-            | SubState::Running
-            | SubState::Exited
-            | SubState::Reload
-            | SubState::Stop
-            | SubState::StopSigterm
-            | SubState::StopSigkill
-            | SubState::StopWatchdog
-            | SubState::StopPost
-            | SubState::AutoRestart
-            | SubState::Failed => self.run_list(out, ProcessRole::ExecStopPost),
+        if matches!(self.state, SubState::FinalSigterm | SubState::FinalSigkill) {
+            self.finish(out);
+        } else {
+            self.run_list(out, ProcessRole::ExecStopPost);
         }
     }
 
