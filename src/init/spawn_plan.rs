@@ -11,10 +11,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::manager::event::{ProcessRole, SpawnRequest};
 use crate::manager::state::ServiceResult;
 use crate::sys::exec::{Directory, ExecPlan, FailureCode, Grouping, Identity, Rlimit, Stdio};
-use crate::sys::identity::{Account, Database};
+use crate::sys::identity::Database;
 use crate::sys::{Pid, glob, reason};
 use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, apply_unset, parse_environment_file};
+use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
 use crate::unit::{Unit, UnitName};
@@ -125,7 +126,7 @@ impl Spawner {
     fn directory(
         &self,
         exec: &ExecContext,
-        account: Option<&Account>,
+        account: Option<&User>,
     ) -> Result<Directory, ExecError> {
         let Some(declared) = &exec.working_directory else {
             return Ok(Directory::Inherited(self.directory.clone()));
@@ -145,7 +146,7 @@ impl Spawner {
     fn environment(
         &self,
         request: &SpawnRequest,
-        account: Option<&Account>,
+        account: Option<&User>,
         main: Option<Pid>,
     ) -> Result<Environment, ExecError> {
         let exec = &request.unit.service.exec;
@@ -256,7 +257,7 @@ fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-fn account(exec: &ExecContext) -> Result<Option<Account>, ExecError> {
+fn account(exec: &ExecContext) -> Result<Option<User>, ExecError> {
     let Some(user) = &exec.user else { return Ok(None) };
     let unknown = || {
         let message = format!("User={user}: no such user in /etc/passwd");
@@ -272,7 +273,7 @@ fn database(stage: ExecStage) -> Result<Database, ExecError> {
     })
 }
 
-fn identity(exec: &ExecContext, account: Option<&Account>) -> Result<Identity, ExecError> {
+fn identity(exec: &ExecContext, account: Option<&User>) -> Result<Identity, ExecError> {
     if account.is_none() && exec.group.is_none() && exec.supplementary_groups.is_empty() {
         return Ok(Identity::default());
     }

@@ -5,20 +5,7 @@
 
 use std::io;
 
-/// One line of /etc/passwd (passwd(5)), or what a bare number comes to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Account {
-    /// The name; the number where there is no entry.
-    pub name: String,
-    /// The user id.
-    pub uid: u32,
-    /// The primary group. Without an entry it is the number of the user: never root's by chance.
-    pub gid: u32,
-    /// `/` without an entry.
-    pub home: String,
-    /// Empty without an entry.
-    pub shell: String,
-}
+use crate::unit::passwd::{self, User, id};
 
 /// The contents of the two files, read when a spawn needs them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -36,37 +23,32 @@ impl Database {
         Ok(Database { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
     }
 
-    /// The account with this name or number.
-    pub fn account(&self, user: &str) -> Option<Account> {
-        let mut lines = self.passwd.lines().filter_map(parse_account);
-        if let Some(account) = lines.find(|account| account.name == user) {
-            return Some(account);
+    /// The account with this name or number. A number needs no entry: its group is then the same
+    /// number, never root's by chance, its home `/`, its shell empty.
+    pub fn account(&self, user: &str) -> Option<User> {
+        let users = passwd::users(&self.passwd);
+        if let Some(account) = users.iter().find(|account| account.name == user) {
+            return Some(account.clone());
         }
-        let uid = parse_id(user)?;
-        let known = self.passwd.lines().filter_map(parse_account).find(|entry| entry.uid == uid);
-        known.or_else(|| {
+        let uid = id(user)?;
+        users.into_iter().find(|entry| entry.uid == uid).or_else(|| {
             let name = user.to_owned();
-            Some(Account { name, uid, gid: uid, home: "/".to_owned(), shell: String::new() })
+            Some(User { name, uid, gid: uid, home: "/".to_owned(), shell: String::new() })
         })
     }
 
     /// The id of a group by name or number.
     pub fn group(&self, group: &str) -> Option<u32> {
-        let entry = self.group.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(group)).then(|| parse_id(fields.nth(1)?)).flatten()
-        });
-        entry.or_else(|| parse_id(group))
+        let groups = passwd::groups(&self.group);
+        let entry = groups.into_iter().find(|entry| entry.name == group);
+        entry.map(|entry| entry.gid).or_else(|| id(group))
     }
 
     /// The groups of which a user is a member, beside its primary one.
     pub fn groups_of(&self, name: &str) -> Vec<u32> {
-        let member = |line: &str| {
-            let mut fields = line.split(':');
-            let gid = parse_id(fields.nth(2)?)?;
-            fields.next()?.split(',').any(|member| member == name).then_some(gid)
-        };
-        self.group.lines().filter_map(member).collect()
+        let groups = passwd::groups(&self.group).into_iter();
+        let of = groups.filter(|group| group.members.iter().any(|member| member == name));
+        of.map(|group| group.gid).collect()
     }
 }
 
@@ -76,22 +58,6 @@ fn read(path: &str) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error),
     }
-}
-
-fn parse_account(line: &str) -> Option<Account> {
-    let mut fields = line.split(':');
-    let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
-    let uid = parse_id(fields.nth(1)?)?;
-    let gid = parse_id(fields.next()?)?;
-    let home = fields.nth(1)?.to_owned();
-    let shell = fields.next().unwrap_or_default().to_owned();
-    Some(Account { name, uid, gid, home, shell })
-}
-
-/// A number that can be an id: the two "no id" values of chown(2) and setresuid(2) are not.
-fn parse_id(text: &str) -> Option<u32> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|id| digits && *id != u32::MAX && *id != 0xffff)
 }
 
 #[cfg(test)]

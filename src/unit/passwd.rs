@@ -41,12 +41,18 @@ pub fn groups(text: &str) -> Vec<Group> {
     text.lines().filter_map(group).collect()
 }
 
+/// A number that can be an id: the two "no id" values of chown(2) and setresuid(2) are not.
+pub fn id(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|id| digits && *id != u32::MAX && *id != 0xffff)
+}
+
 fn user(line: &str) -> Option<User> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
     let _password = fields.next()?;
-    let uid = fields.next()?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
+    let uid = id(fields.next()?)?;
+    let gid = id(fields.next()?)?;
     let _gecos = fields.next()?;
     let home = fields.next()?.to_string();
     let shell = fields.next().unwrap_or("").to_string();
@@ -57,7 +63,7 @@ fn group(line: &str) -> Option<Group> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
     let _password = fields.next()?;
-    let gid = fields.next()?.parse().ok()?;
+    let gid = id(fields.next()?)?;
     let members = fields.next().unwrap_or("").split(',').filter(|member| !member.is_empty());
     let members = members.map(|member| member.trim().to_string()).collect();
     Some(Group { name: name.to_string(), gid, members })
