@@ -402,8 +402,13 @@ fn rlimit(resource: Resource, limit: Limit) -> Rlimit {
     Rlimit { resource, name, soft: number(limit.soft), hard: number(limit.hard) }
 }
 
+/// With room for the NUL at its end: there is one for each variable of each process.
 fn assignment(name: &OsStr, value: &OsStr) -> OsString {
-    OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
+    let mut text = OsString::with_capacity(name.len() + value.len() + 2);
+    text.push(name);
+    text.push("=");
+    text.push(value);
+    text
 }
 
 fn c_string(text: impl Into<OsString>) -> Result<CString, ExecError> {
