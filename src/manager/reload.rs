@@ -51,8 +51,7 @@ impl Manager {
             }
             let idle = self.services.get(&name).is_some_and(Service::is_down);
             if idle && self.jobs.get(&name).is_none() {
-                self.services.remove(&name);
-                self.index_deadline(&name);
+                self.forget(&name);
             }
         }
     }
