@@ -20,6 +20,7 @@ use crate::unit::environment::Environment;
 use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
+use crate::unit::tree::tree;
 
 /// The exit status for wrong units (sysexits(3), EX_CONFIG).
 const CONFIGURATION: u8 = 78;
@@ -99,7 +100,7 @@ fn load_apart(request: &LoadRequest) -> Loaded {
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
-    let environment: Environment = std::env::vars_os().collect();
+    let environment: Environment = tree(std::env::vars_os());
     // Relative to where rinit was started, which is no longer where it is.
     let absolute = |path: &PathBuf| match start {
         Some(directory) => directory.join(path),
@@ -155,7 +156,7 @@ fn environment(section: &ManagerSection, inherited: Environment) -> Environment 
     }
     let defaults = section.environment.iter();
     let mut environment: Environment =
-        defaults.map(|(name, value)| (name.into(), value.into())).collect();
+        tree(defaults.map(|(name, value)| (name.into(), value.into())));
     environment.extend(inherited);
     environment
 }

@@ -18,6 +18,7 @@ use crate::unit::environment::{Environment, apply_unset, parse_environment_file}
 use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
+use crate::unit::tree::tree;
 use crate::unit::{Unit, UnitName};
 
 /// systemd's own search path (systemd.exec(5), ExecSearchPath=).
@@ -53,7 +54,7 @@ pub fn inheritable(variables: impl Iterator<Item = (OsString, OsString)>) -> Env
             || name.as_bytes().starts_with(b"WATCHDOG_")
             || name.as_bytes().starts_with(b"LISTEN_")
     };
-    variables.filter(|(name, _)| !ours(name)).collect()
+    tree(variables.filter(|(name, _)| !ours(name)))
 }
 
 /// The commands of a role.

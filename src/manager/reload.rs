@@ -58,9 +58,7 @@ impl Manager {
 
     /// The definitions that count for order: of what runs, its own; else the new ones.
     fn effective(&self) -> UnitSet {
-        let services = self.services.values();
-        let units = services.map(|service| (service.name().clone(), Arc::clone(&service.unit)));
-        UnitSet { units: units.collect() }
+        UnitSet::new(self.services.values().map(|service| Arc::clone(&service.unit)))
     }
 
     /// Makes what runs fit the definitions, or only says how.

@@ -13,6 +13,7 @@ use super::directive::Draft;
 use super::graph::Graph;
 use super::problem::{Problem, Span};
 use super::service::ExitAction;
+use super::tree::tree;
 use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, steps, value};
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
@@ -58,7 +59,7 @@ pub fn verify(drafts: BTreeMap<UnitName, Draft>, problems: &mut Vec<Problem>) ->
     let mut drafts: Vec<Draft> = drafts.into_values().collect();
     let reactions = who_starts(&mut drafts);
     let index: BTreeMap<UnitName, usize> =
-        drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)).collect();
+        tree(drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)));
     for draft in &mut drafts {
         names(&mut draft.unit, &index, problems);
     }
@@ -72,8 +73,7 @@ pub fn verify(drafts: BTreeMap<UnitName, Draft>, problems: &mut Vec<Problem>) ->
         command_last(&mut drafts, &mut graph);
         steps::add_implicit_order(&mut drafts, &graph, &reactions);
     }
-    let units = drafts.into_iter().map(|draft| (draft.unit.name.clone(), Arc::new(draft.unit)));
-    UnitSet { units: units.collect() }
+    UnitSet::new(drafts.into_iter().map(|draft| Arc::new(draft.unit)))
 }
 
 /// Settles who starts each unit, and the default of `FailureAction=`, which depends on it.

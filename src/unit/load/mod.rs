@@ -15,6 +15,7 @@ use super::environment::Environment;
 use super::problem::{Problem, Severity, SourceFile, Span};
 use super::raw::RawUnit;
 use super::specifier::HostFacts;
+use super::tree::tree;
 use super::{UnitName, UnitSet, build, command_unit, toml, value, verify};
 use files::{Directory, Source};
 
@@ -265,10 +266,9 @@ fn finish(
     request: &LoadRequest,
     mut problems: Vec<Problem>,
 ) -> Loaded {
-    let places: host::Places = drafts
-        .iter_mut()
-        .map(|(name, draft)| (name.clone(), std::mem::take(&mut draft.seen)))
-        .collect();
+    let seen = drafts.iter_mut();
+    let places: host::Places =
+        tree(seen.map(|(name, draft)| (name.clone(), std::mem::take(&mut draft.seen))));
     let units = verify::verify(drafts, &mut problems);
     host::check(&units, &places, &request.inherited_environment, &mut problems);
     drop(places);
