@@ -12,6 +12,7 @@ pub mod glob;
 pub mod identity;
 pub mod kill;
 mod launch;
+pub mod machine;
 pub mod memory;
 pub mod peer;
 pub mod proc;
