@@ -113,6 +113,7 @@ impl Machine {
                 warnings.push(format!("mount {kind} on {target}: {error}"));
             }
         }
+        link_streams();
         use_console();
         if std::env::var_os("PATH").is_none() {
             // SAFETY: there is one thread; main has just begun.
@@ -208,6 +209,18 @@ fn mount(place: &Place) -> io::Result<()> {
         }
     }
     result.map(drop)
+}
+
+/// The names that shells expect, elsewhere made by udev. What is there stays.
+fn link_streams() {
+    for (target, name) in [
+        ("/proc/self/fd", "/dev/fd"),
+        ("fd/0", "/dev/stdin"),
+        ("fd/1", "/dev/stdout"),
+        ("fd/2", "/dev/stderr"),
+    ] {
+        let _ = std::os::unix::fs::symlink(target, name);
+    }
 }
 
 /// A kernel that found no /dev/console gave us no standard streams: now there is one.
