@@ -68,7 +68,10 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
         }
     };
     memory::prefer_small();
-    let loaded = load_apart(&request(&options, inherited.directory.as_deref()));
+    let asked = request(&options, inherited.directory.as_deref());
+    // For a bare COMMAND there is nothing to set apart, and its start is what people time.
+    let apart = asked.directories.iter().any(|directory| directory.exists());
+    let loaded = if apart { load_apart(&asked) } else { load(&asked) };
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -82,7 +85,7 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
         return Ended::with(if printed.is_ok() { 0 } else { init::SYSTEM });
     }
     let config = config(&options, &loaded.manager);
-    let environment = environment(&loaded.manager);
+    let environment = environment(&loaded.manager, asked.inherited_environment);
     let log = options.log();
     let control = control(&options, &loaded.manager, inherited.directory.as_deref());
     let start = inherited.directory.clone();
@@ -93,7 +96,9 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
-    memory::free_wholly(loaded);
+    if apart {
+        memory::free_wholly(loaded);
+    }
     init::run(inherited, environment, units, config, log, control, reload)
 }
 
@@ -101,9 +106,6 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
 /// its own, which is empty when the units have been copied out of it and then goes back to the
 /// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
 fn load_apart(request: &LoadRequest) -> Loaded {
-    if !request.directories.iter().any(|directory| directory.exists()) {
-        return load(request); // a bare COMMAND: its start is what people time
-    }
     let loaded = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
         match builder.spawn_scoped(scope, || load(request)) {
@@ -167,11 +169,14 @@ fn control(options: &Options, section: &ManagerSection, start: Option<&Path>) ->
 }
 
 /// What units inherit: DefaultEnvironment=, and over it the environment that rinit got.
-fn environment(section: &ManagerSection) -> Environment {
+fn environment(section: &ManagerSection, inherited: Environment) -> Environment {
+    if section.environment.is_empty() {
+        return inherited;
+    }
     let defaults = section.environment.iter();
     let mut environment: Environment =
         defaults.map(|(name, value)| (name.into(), value.into())).collect();
-    environment.extend(std::env::vars_os());
+    environment.extend(inherited);
     environment
 }
 

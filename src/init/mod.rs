@@ -8,6 +8,7 @@ mod conditions;
 mod control;
 mod event_loop;
 mod last_stand;
+mod level;
 mod members;
 mod perform;
 mod processes;
