@@ -24,6 +24,7 @@ mod service;
 mod settle;
 mod shutdown;
 mod signals;
+mod sockets;
 pub mod state;
 pub mod status;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub struct Manager {
     shutdown: Option<Shutdown>,
     /// rinit's exit status, once something has decided it: the first cause wins.
     verdict: Option<u8>,
+    /// What decided it wants the machine to start again.
+    reboot: bool,
     /// The status of the first unit that failed.
     first_failure: Option<u8>,
     /// A start job failed by dependency or assertion.
@@ -98,6 +101,7 @@ impl Manager {
             live: 0,
             shutdown: None,
             verdict: None,
+            reboot: false,
             first_failure: None,
             start_refused: false,
             units,
@@ -133,6 +137,14 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
+            // Nothing asks for these yet.
+            Event::Notified { .. }
+            | Event::SaidReady { .. }
+            | Event::Probed { .. }
+            | Event::FoundMain { .. }
+            | Event::Listening { .. }
+            | Event::Connection { .. }
+            | Event::Quiet { .. } => (),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -235,6 +247,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
+            Request::Scale { unit, .. } => {
+                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            }
             Request::Load { units } => {
                 self.load(units);
                 Reply::Done

@@ -4,11 +4,15 @@
 //! **Invariant:** a `UnitName` always has a known suffix and only the characters that
 //! systemd.unit(5) allows.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 /// The longest name of a unit, suffix included (systemd.unit(5): `UNIT_NAME_MAX`).
 pub const UNIT_NAME_MAX: usize = 255;
+
+/// What sets a mark apart; no name that somebody wrote has it.
+const MARK: char = '+';
 
 /// What a unit is, told by its suffix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -84,8 +88,27 @@ impl fmt::Display for NameError {
 }
 
 /// The name of a unit, such as `web.service` or `worker@3.service` (systemd.unit(5)).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UnitName(Arc<str>);
+
+/// By bytes. Every event looks units up by name: most comparisons end in the first eight bytes,
+/// and those are one number.
+impl Ord for UnitName {
+    fn cmp(&self, other: &UnitName) -> Ordering {
+        let (ours, others) = (self.0.as_bytes(), other.0.as_bytes());
+        let head = |name: &[u8]| name.first_chunk::<8>().map(|head| u64::from_be_bytes(*head));
+        match (head(ours), head(others)) {
+            (Some(a), Some(b)) if a != b => a.cmp(&b),
+            (Some(_) | None, Some(_) | None) => ours.cmp(others),
+        }
+    }
+}
+
+impl PartialOrd for UnitName {
+    fn partial_cmp(&self, other: &UnitName) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl UnitName {
     /// Checks `text` and takes it as a name.
@@ -130,6 +153,34 @@ impl UnitName {
         &self.0
     }
 
+    /// The name of the n-th instance: `web@2.service` of `web.service`.
+    #[must_use]
+    pub fn numbered(&self, n: u32) -> UnitName {
+        UnitName(Arc::from(format!("{}@{n}{}", self.stem(), self.kind().suffix())))
+    }
+
+    /// The same name with a mark that no unit's file can have: while one instance is being
+    /// replaced by another, two processes share a place, and each needs a name of its own.
+    #[must_use]
+    pub fn marked(&self, mark: &str) -> UnitName {
+        let place = self.unmarked();
+        UnitName(Arc::from(format!("{}{MARK}{mark}{}", place.stem(), place.kind().suffix())))
+    }
+
+    /// The mark that [`UnitName::marked`] gave it.
+    pub fn mark(&self) -> Option<&str> {
+        self.stem().split_once(MARK).map(|(_, mark)| mark)
+    }
+
+    /// The name without a mark.
+    #[must_use]
+    pub fn unmarked(&self) -> UnitName {
+        match self.stem().split_once(MARK) {
+            Some((place, _)) => UnitName(Arc::from(format!("{place}{}", self.kind().suffix()))),
+            None => self.clone(),
+        }
+    }
+
     /// What its suffix says it is.
     pub fn kind(&self) -> UnitKind {
         kind_of(&self.0).unwrap_or(UnitKind::Service)
@@ -146,9 +197,10 @@ impl UnitName {
     }
 
     /// What stands between `@` and the suffix: `%i`. `None` where there is no `@`,
-    /// the empty string for a template.
+    /// the empty string for a template. A mark is no part of it.
     pub fn instance(&self) -> Option<&str> {
-        self.stem().split_once('@').map(|(_, instance)| instance)
+        let (_, instance) = self.stem().split_once('@')?;
+        Some(instance.split_once(MARK).map_or(instance, |(instance, _)| instance))
     }
 
     /// `foo@.service`: a pattern for instances that never runs itself.
@@ -191,6 +243,42 @@ mod tests {
         assert!(UnitName::parse("worker@.service").unwrap().is_template());
         assert!(!name.is_template());
         assert_eq!(UnitName::parse("web.service").unwrap().instance(), None);
+    }
+
+    #[test]
+    fn instances_and_marks() {
+        let name = UnitName::parse("web.service").unwrap().numbered(2);
+        assert_eq!(name.as_str(), "web@2.service");
+        let new = name.marked("new");
+        assert_eq!(new.as_str(), "web@2+new.service");
+        assert_eq!((new.mark(), new.instance(), new.prefix()), (Some("new"), Some("2"), "web"));
+        assert_eq!(new.marked("old1").as_str(), "web@2+old1.service");
+        assert_eq!((new.unmarked(), name.mark()), (name.clone(), None));
+        assert!(UnitName::parse(new.as_str()).is_err(), "nobody can write it");
+    }
+
+    #[test]
+    fn names_are_ordered_by_bytes() {
+        let texts = [
+            "a.service",
+            "a.socket",
+            "a0000001.service",
+            "a0000001.timer",
+            "a0000002.path",
+            "a0000002.service",
+            "b.path",
+            "b.service",
+            "ba.path",
+            "zz@12.service",
+            "zz@2.service",
+        ];
+        for (i, a) in texts.iter().enumerate() {
+            for (j, b) in texts.iter().enumerate() {
+                let (one, other) = (UnitName::parse(a).unwrap(), UnitName::parse(b).unwrap());
+                assert_eq!(one.cmp(&other), i.cmp(&j), "{a} {b}");
+                assert_eq!(one.cmp(&other), a.as_bytes().cmp(b.as_bytes()), "{a} {b}");
+            }
+        }
     }
 
     #[test]
