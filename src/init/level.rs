@@ -47,7 +47,13 @@ impl Level {
             Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
-            Fact::StartLimitHit { .. } | Fact::Abandoned { .. } => Level::Error,
+            Fact::StartLimitHit { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { healthy: false, .. } => Level::Error,
+            Fact::Health { healthy: true, .. } => Level::Info,
+            Fact::Status { .. } => Level::Debug,
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }
