@@ -121,6 +121,7 @@ impl Event for Recorded {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
                 Fact::Job { reason, .. } => reason.len(),
+                Fact::Roll { what, .. } => rolling::weight(what),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -134,6 +135,8 @@ impl Event for Recorded {
                 | Fact::Started { .. }
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
+                | Fact::Exhausted { .. }
+                | Fact::Scaled { .. }
                 | Fact::TimedOut { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
@@ -223,6 +226,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -300,6 +306,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -343,6 +352,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -477,6 +489,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::Error, "message", Some(unit), message)
         }
+        Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
         Fact::TimedOut { unit, state, after, signal } => {
             let next = match signal {
                 Some(signal) => format!(", sending {signal}"),
@@ -545,6 +558,9 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
     };
@@ -642,6 +658,9 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
     ];
     Line::new(level, "exit", Some(unit), message).of(*invocation).with(fields)
 }
+
+#[path = "report_rolling.rs"]
+mod rolling;
 
 #[cfg(test)]
 #[path = "report_tests.rs"]

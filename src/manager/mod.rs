@@ -13,13 +13,19 @@ mod backoff;
 mod ends;
 pub mod event;
 mod graph;
+#[cfg(test)]
+mod instance_stories;
+mod instances;
 mod job;
 mod out;
 mod phases;
 mod random;
 mod reload;
+mod replace;
 #[cfg(test)]
 mod rig;
+mod rollout;
+mod scale;
 mod service;
 mod settle;
 mod shutdown;
@@ -27,6 +33,7 @@ mod signals;
 mod sockets;
 pub mod state;
 pub mod status;
+mod steering;
 #[cfg(test)]
 mod stories;
 pub mod time;
@@ -39,6 +46,7 @@ use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
+use instances::Group;
 use job::Jobs;
 use out::Out;
 use service::Service;
@@ -59,6 +67,10 @@ pub struct Manager {
     config: ManagerConfig,
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
+    /// Services with `Instances=`.
+    groups: BTreeMap<UnitName, Group>,
+    /// Groups of which an instance changed: conclusions are still to be drawn.
+    touched: BTreeSet<UnitName>,
     jobs: Jobs,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
@@ -86,8 +98,11 @@ impl Manager {
         let graph = Graph::new(&units);
         let services =
             units.units.values().map(|unit| (unit.name.clone(), Service::new(Arc::clone(unit))));
-        Manager {
+        let names: Vec<UnitName> = units.units.keys().cloned().collect();
+        let mut manager = Manager {
             services: services.collect(),
+            groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
             refused: VecDeque::new(),
@@ -103,7 +118,9 @@ impl Manager {
             start_refused: false,
             units,
             config,
-        }
+        };
+        names.iter().for_each(|name| manager.classify(name));
+        manager
     }
 
     /// Takes one event. A spurious or stale one changes nothing.
@@ -191,7 +208,8 @@ impl Manager {
         let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
         // An idle start that has waited enough may still wait for others: nothing is due then.
         let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let next = waits.into_iter().flatten().chain(service).min();
+        let group = self.groups.get(unit).and_then(|group| group.next_deadline(self.out.now));
+        let next = waits.into_iter().flatten().chain(service).chain(group).min();
         if self.indexed.get(unit).copied() == next {
             return;
         }
@@ -215,6 +233,10 @@ impl Manager {
         for unit in due {
             self.on_job_timer(&unit);
             self.with(&unit, Service::on_timer);
+            let group = self.group_of(&unit).unwrap_or(&unit);
+            if self.groups.contains_key(group) {
+                self.touched.insert(group.clone());
+            }
         }
         self.on_shutdown_timer();
     }
@@ -244,8 +266,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
-            Request::Scale { unit, .. } => {
-                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            Request::Scale { unit, count } => {
+                self.scale(client, &unit, count);
+                return;
             }
             Request::Load { units } => {
                 self.load(units);

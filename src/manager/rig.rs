@@ -177,9 +177,15 @@ impl Rig {
             | Action::Unlisten { .. }
             | Action::Await { .. }
             | Action::Quiesce { .. }
-            | Action::Resume { .. }
-            | Action::Steer { .. }
-            | Action::Rename { .. } => (),
+            | Action::Resume { .. } => (),
+            Action::Steer { unit, ready } => {
+                let _ = writeln!(self.log, "steer {} {ready:?}", unit.stem());
+            }
+            Action::Rename { from, to } => {
+                let _ = writeln!(self.log, "rename {} {}", from.stem(), to.stem());
+                let owners = self.processes.values_mut().filter(|(unit, _)| *unit == from);
+                owners.for_each(|(unit, _)| *unit = to.clone());
+            }
             Action::Check { unit } => {
                 let unit = unit.name.clone();
                 let outcome = if self.unmet.contains(&unit) {
@@ -292,6 +298,15 @@ impl Rig {
             }
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
+            }
+            Fact::Exhausted { unit, up, total, delay, .. } => {
+                writeln!(self.log, "{} exhausted, {up} of {total} up, {delay:?}", unit.stem())
+            }
+            Fact::Scaled { unit, from, to } => {
+                writeln!(self.log, "{} scaled {from} > {to}", unit.stem())
+            }
+            Fact::Roll { unit, what, done, total } => {
+                writeln!(self.log, "{} roll {done}/{total}: {what:?}", unit.stem())
             }
             Fact::TimedOut { unit, state, .. } => {
                 writeln!(self.log, "{} {state} timed out", unit.stem())

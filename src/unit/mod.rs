@@ -20,6 +20,7 @@ pub mod environment;
 pub mod exit_status;
 pub mod graph;
 pub mod health;
+pub mod instances;
 pub mod limit;
 #[allow(clippy::disallowed_methods)] // the only file access
 pub mod load;

@@ -6,10 +6,12 @@
 //! must not have. A state that waits has a deadline or a live process.
 
 mod end;
+mod instance;
 mod run;
 mod start;
 mod stop;
 
+pub(super) use instance::Place;
 pub(super) use start::StartReason;
 
 use std::sync::Arc;
@@ -114,6 +116,8 @@ pub(super) struct Service {
     may_restart: bool,
     /// This stop is the first half of a restart: `RestartKillSignal=`.
     restarting: bool,
+    /// What only one of several instances has.
+    pub place: Place,
 }
 
 impl Service {
@@ -153,6 +157,7 @@ impl Service {
             clearing: None,
             may_restart: false,
             restarting: false,
+            place: Place::default(),
         }
     }
 
@@ -188,7 +193,8 @@ impl Service {
     /// When `on_timer` has something to do.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let retry = self.retry.map(|retry| retry.at);
-        [self.deadline, self.runtime_deadline, self.late_at, retry].into_iter().flatten().min()
+        let deadlines = [self.deadline, self.runtime_deadline, self.late_at, retry];
+        deadlines.into_iter().chain([self.place.recovers_at]).flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -196,6 +202,7 @@ impl Service {
         self.start_limit.reset();
         self.attempt = 0;
         self.n_restarts = 0;
+        self.place.exhausted = false;
         if self.state == SubState::Failed {
             self.result = ServiceResult::Success;
             self.enter(out, SubState::Dead, None);
@@ -211,6 +218,7 @@ impl Service {
         self.clearing = None;
         if !matches!(state, SubState::Running | SubState::Reload) {
             self.runtime_deadline = None;
+            self.place.is_not_up();
         }
         if state != SubState::Condition {
             self.checking = false;
