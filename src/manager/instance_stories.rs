@@ -28,7 +28,9 @@ fn all_start_in_order_and_stop_together() {
     let mut rig = Rig::new(vec![simple("db"), needs(several("web", 2), &["db"])]);
     rig.boot();
     rig.signal(Signal::TERM);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         db dead > condition
         db condition > start
         spawn db ExecStart
@@ -60,7 +62,8 @@ fn all_start_in_order_and_stop_together() {
         kill db SIGTERM
         db stop-sigterm > dead
         exit 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -70,7 +73,9 @@ fn one_that_crashes_comes_back_alone() {
     rig.log();
     rig.exits("web@2", 1);
     rig.pass(100);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web@2 running > stop-sigterm
         web@2 restarts, 1. in a row
         web@2 stop-sigterm > auto-restart
@@ -79,7 +84,8 @@ fn one_that_crashes_comes_back_alone() {
         web@2 condition > start
         spawn web@2 ExecStart
         web@2 start > running
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -91,7 +97,9 @@ fn one_that_always_crashes_is_tried_again_seldom() {
         rig.exits("web@2", 1);
         rig.pass(1000);
     }
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web@2 running > stop-sigterm
         web@2 restarts, 1. in a row
         web@2 stop-sigterm > auto-restart
@@ -115,18 +123,24 @@ fn one_that_always_crashes_is_tried_again_seldom() {
         web@2 auto-restart > condition
         web@2 condition > auto-restart
         web@2 exhausted, 1 of 2 up, 30s
-    "#]]);
+    "#]],
+    );
     rig.pass(34_000);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         -- 32.722469s
         web@2 auto-restart > condition
         web@2 condition > start
         spawn web@2 ExecStart
         web@2 start > running
-    "#]]);
+    "#]],
+    );
     rig.exits("web@2", 1);
     rig.pass(34_000);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web@2 running > stop-sigterm
         web@2 restarts, 4. in a row
         web@2 stop-sigterm > auto-restart
@@ -135,11 +149,14 @@ fn one_that_always_crashes_is_tried_again_seldom() {
         web@2 condition > start
         spawn web@2 ExecStart
         web@2 start > running
-    "#]]);
+    "#]],
+    );
     rig.pass(11_000);
     rig.exits("web@2", 1);
     rig.pass(100);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         -- 74.438540s
         web@2 running > stop-sigterm
         web@2 restarts, 1. in a row
@@ -149,7 +166,8 @@ fn one_that_always_crashes_is_tried_again_seldom() {
         web@2 condition > start
         spawn web@2 ExecStart
         web@2 start > running
-    "#]]);
+    "#]],
+    );
     assert_eq!(rig.exit, None);
 }
 
@@ -175,7 +193,9 @@ fn jobs_on_a_single_instance() {
     rig.ask(JobKind::Stop, "web@2");
     rig.ask(JobKind::Start, "web@2");
     rig.ask(JobKind::Restart, "web@1");
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web@2 running > stop-sigterm
         kill web@2 SIGTERM
         web@2 stop-sigterm > dead
@@ -196,7 +216,8 @@ fn jobs_on_a_single_instance() {
         web@1 start > running
         reply Job { result: Done, reason: "", also: [] }
         web@1 restart job done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,7 +228,9 @@ fn a_stopped_service_waits_for_its_client() {
     rig.ask(JobKind::Stop, "web");
     rig.ask(JobKind::Start, "web@1");
     rig.ask(JobKind::Start, "web");
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web@1 running > stop-sigterm
         kill web@1 SIGTERM
         web@2 running > stop-sigterm
@@ -232,6 +255,7 @@ fn a_stopped_service_waits_for_its_client() {
         web@2 start > running
         reply Job { result: Done, reason: "", also: [] }
         web start job done
-    "#]]);
+    "#]],
+    );
     assert_eq!(rig.exit, None);
 }

@@ -479,7 +479,7 @@ impl Manager {
 
     fn state_while_up(&self, unit: &UnitName, group: &Group, census: Census) -> SubState {
         let never_up = self.services.get(unit).is_some_and(|it| it.state == SubState::Start);
-        if census.up > 0 || group.wanted == 0 && census.leaving == 0 && !group.starting {
+        if census.up > 0 || group.wanted == 0 && !group.starting {
             SubState::Running
         } else if census.coming > 0 || !group.returning.is_empty() && census.leaving == 0 {
             if never_up { SubState::Start } else { SubState::AutoRestart }

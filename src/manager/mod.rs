@@ -24,6 +24,8 @@ mod reload;
 mod replace;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod roll_stories;
 mod rollout;
 mod scale;
 mod service;

@@ -164,6 +164,11 @@ impl Rig {
         self.now = until;
     }
 
+    /// What the manager shows of a unit.
+    pub fn status(&self, stem: &str) -> super::status::UnitStatus {
+        self.manager.unit_status(&name(stem)).unwrap()
+    }
+
     /// What has been logged since the last time.
     pub fn log(&mut self) -> String {
         std::mem::take(&mut self.log)
@@ -185,6 +190,9 @@ impl Rig {
                 let _ = writeln!(self.log, "rename {} {}", from.stem(), to.stem());
                 let owners = self.processes.values_mut().filter(|(unit, _)| *unit == from);
                 owners.for_each(|(unit, _)| *unit = to.clone());
+                if self.stubborn.remove(&from) {
+                    self.stubborn.insert(to);
+                }
             }
             Action::Check { unit } => {
                 let unit = unit.name.clone();
