@@ -128,12 +128,14 @@ impl Event for Recorded {
                 Fact::SpawnFailed { error: SpawnError::Temporary { message, .. }, .. } => {
                     message.len()
                 }
+                Fact::ListenFailed { reason, .. } => reason.len(),
                 Fact::BudgetSpent { units } => units.len() * size_of::<UnitName>(),
                 Fact::State { .. }
                 | Fact::Exited { exec_error: None, .. }
                 | Fact::Started { .. }
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
+                | Fact::TriggerLimitHit { .. }
                 | Fact::TimedOut { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
@@ -223,6 +225,8 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -300,6 +304,8 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -343,6 +349,8 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
@@ -477,6 +485,17 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::Error, "message", Some(unit), message)
         }
+        Fact::ListenFailed { unit, reason } => {
+            Line::new(Level::Error, "message", Some(unit), format!("not started: {reason}"))
+        }
+        Fact::TriggerLimitHit { unit, burst, interval } => {
+            let interval = span(*interval);
+            let message = format!(
+                "connections started it {burst} times within {interval}: its sockets are closed \
+                 (TriggerLimitBurst={burst}, TriggerLimitIntervalSec={interval})"
+            );
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
         Fact::TimedOut { unit, state, after, signal } => {
             let next = match signal {
                 Some(signal) => format!(", sending {signal}"),
@@ -545,6 +564,8 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
     };

@@ -28,6 +28,8 @@ mod sockets;
 pub mod state;
 pub mod status;
 #[cfg(test)]
+mod socket_stories;
+#[cfg(test)]
 mod stories;
 pub mod time;
 mod transaction;
@@ -43,6 +45,7 @@ use job::Jobs;
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
+use sockets::Sockets;
 use time::Timestamp;
 
 /// The boot, until its last job has ended.
@@ -60,6 +63,7 @@ pub struct Manager {
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
     jobs: Jobs,
+    sockets: Sockets,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
     out: Out,
@@ -90,6 +94,7 @@ impl Manager {
             services: services.collect(),
             graph,
             jobs: Jobs::default(),
+            sockets: Sockets::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
@@ -138,10 +143,10 @@ impl Manager {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            | Event::FoundMain { .. } => (),
+            Event::Listening { unit, outcome } => self.on_listening(&unit, outcome),
+            Event::Connection { unit } => self.on_connection(&unit),
+            Event::Quiet { unit } => self.on_quiet(&unit),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -191,7 +196,8 @@ impl Manager {
         let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
         // An idle start that has waited enough may still wait for others: nothing is due then.
         let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let next = waits.into_iter().flatten().chain(service).min();
+        let close = self.sockets.close_at(unit);
+        let next = waits.into_iter().flatten().chain(service).chain(close).min();
         if self.indexed.get(unit).copied() == next {
             return;
         }
@@ -214,7 +220,13 @@ impl Manager {
             .collect();
         for unit in due {
             self.on_job_timer(&unit);
-            self.with(&unit, Service::on_timer);
+            let late = |service: &Service| service.next_deadline().is_some_and(|at| at <= now);
+            let quiescing = |service: &Service| service.is_quiescing() && late(service);
+            if self.services.get(&unit).is_some_and(quiescing) {
+                self.on_quiet(&unit);
+            } else if self.may_go_on(&unit) {
+                self.with(&unit, Service::on_timer);
+            }
         }
         self.on_shutdown_timer();
     }

@@ -76,6 +76,10 @@ pub struct Rig {
     pub on_disk: Option<UnitSet>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
+    /// Units whose address is somebody else's.
+    pub busy: BTreeSet<UnitName>,
+    /// Units in whose queues somebody waits that nobody accepts.
+    pub queued: BTreeSet<UnitName>,
     log: String,
     /// rinit's exit status, once it left.
     pub exit: Option<u8>,
@@ -107,6 +111,8 @@ impl Rig {
             late: BTreeSet::new(),
             on_disk: None,
             unmet: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            queued: BTreeSet::new(),
             log: String::new(),
             exit: None,
         }
@@ -173,13 +179,34 @@ impl Rig {
         match action {
             Action::Probe { .. }
             | Action::FindMain { .. }
-            | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
-            | Action::Resume { .. }
-            | Action::Steer { .. }
             | Action::Rename { .. } => (),
+            Action::Listen { unit, .. } => {
+                let unit = unit.name.clone();
+                let _ = writeln!(self.log, "listen {}", unit.stem());
+                let outcome = match self.busy.contains(&unit) {
+                    true => Err("bind 0.0.0.0:80: Address already in use".to_string()),
+                    false => Ok(()),
+                };
+                events.push_back(Event::Listening { unit, outcome });
+            }
+            Action::Unlisten { unit } => {
+                let _ = writeln!(self.log, "unlisten {}", unit.stem());
+            }
+            Action::Await { unit } => {
+                let _ = writeln!(self.log, "await {}", unit.stem());
+            }
+            Action::Quiesce { unit } => {
+                let _ = writeln!(self.log, "quiesce {}", unit.stem());
+                if !self.queued.contains(&unit) {
+                    events.push_back(Event::Quiet { unit });
+                }
+            }
+            Action::Resume { unit } => {
+                let _ = writeln!(self.log, "resume {}", unit.stem());
+            }
+            Action::Steer { unit, ready } => {
+                let _ = writeln!(self.log, "steer {} to {ready:?}", unit.stem());
+            }
             Action::Check { unit } => {
                 let unit = unit.name.clone();
                 let outcome = if self.unmet.contains(&unit) {
@@ -292,6 +319,12 @@ impl Rig {
             }
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
+            }
+            Fact::ListenFailed { unit, reason } => {
+                writeln!(self.log, "{} cannot listen: {reason}", unit.stem())
+            }
+            Fact::TriggerLimitHit { unit, .. } => {
+                writeln!(self.log, "{} trigger limit hit", unit.stem())
             }
             Fact::TimedOut { unit, state, .. } => {
                 writeln!(self.log, "{} {state} timed out", unit.stem())

@@ -1,14 +1,371 @@
 //! When the sockets of a unit are open, and what a stop owes to those who are in their queues.
 //!
-//! Not the sockets themselves: the shell holds them. **Invariant:** every stop of a service that
-//! somebody asked for goes through [`Manager::stop_service`].
+//! Not the sockets themselves: the shell holds them (`init::sockets`). They are asked for at boot
+//! before anything is started, stay over crashes, restarts and reloads, and close with the end of
+//! their service. Their fate is not tied to events: [`Manager::tend_sockets`] looks at what is
+//! open and at what the services are, and does what is missing.
+//! **Invariant:** every stop of a service that somebody asked for goes through
+//! [`Manager::stop_service`]; no main process is started while sockets of its own are not open.
+//!
+//! A stop that closes them loses least in this order: no new handshake is let in; who is queued
+//! is accepted by the workers; they are told to stop; a tick later listening ends for all who
+//! hold the socket. The tick is for workers that look at their signal flag only ten times a
+//! second and go on accepting till then: listening that ended under them would be an error to
+//! them, and a connection that had its handshake but had not spoken would be reset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Manager;
-use crate::unit::UnitName;
+use super::backoff::StartLimit;
+use super::event::{Action, Fact};
+use super::job::{Job, Origin};
+use super::service::Service;
+use super::state::{ActiveState, ServiceResult, SubState};
+use super::time::Timestamp;
+use crate::unit::rolling::Instances;
+use crate::unit::{StartedBy, Unit, UnitName};
+
+/// A queue that is not empty by then is left to the workers as it is.
+const QUIESCE_MOST: Duration = Duration::from_millis(500);
+
+/// From the signals of a stop to the end of listening: more than the tenth of a second after
+/// which a worker has noticed, less than a client would wait in vain.
+const CLOSE_AFTER: Duration = Duration::from_millis(120);
+
+/// The sockets of one unit.
+#[derive(Debug)]
+struct Held {
+    /// The definition by which they were asked for.
+    unit: Arc<Unit>,
+    /// For so many instances.
+    instances: u32,
+    open: bool,
+    /// An answer to [`Action::Listen`] is on its way.
+    asked: bool,
+    /// A connection is waited for.
+    awaited: bool,
+    triggers: StartLimit,
+    /// No new handshakes are let in.
+    quiet: bool,
+    /// Nor into the own sockets of these instances.
+    quiet_instances: BTreeSet<UnitName>,
+    /// The instances that new connections go to; `None`: nothing was said yet.
+    steered: Option<Vec<u32>>,
+    close_at: Option<Timestamp>,
+}
+
+/// All sockets that are open or asked for, by the unit in whose file they stand.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    held: BTreeMap<UnitName, Held>,
+}
+
+impl Sockets {
+    /// When the sockets of a unit are to be closed.
+    pub fn close_at(&self, unit: &UnitName) -> Option<Timestamp> {
+        self.held.get(unit)?.close_at
+    }
+
+    /// Somebody may connect, and that would start something.
+    pub fn are_awaited(&self) -> bool {
+        self.held.values().any(|held| held.awaited || held.asked)
+    }
+}
+
+/// What is to become of open sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Stay,
+    /// Their service has been told to stop.
+    CloseSoon,
+    Close,
+}
 
 impl Manager {
+    /// Asks for every socket of what boot starts and of what a connection starts.
+    pub(super) fn open_sockets(&mut self) {
+        let with = self.units.units.values().filter(|unit| unit.socket.is_some());
+        let units: Vec<Arc<Unit>> = with.filter(|unit| !unit.name.is_template()).cloned().collect();
+        for unit in units {
+            self.listen(unit);
+        }
+    }
+
+    /// Whether the sockets of a unit are open as it declares them; if not, they are asked for,
+    /// and its job is looked at again when the answer is there.
+    pub(super) fn has_sockets(&mut self, name: &UnitName) -> bool {
+        let known = self.services.get(name).map(|service| &service.unit);
+        let Some(unit) = self.units.get(name).or(known).cloned() else { return true };
+        if unit.socket.is_none() || unit.instance_of.is_some() {
+            return true;
+        }
+        match self.sockets.held.get(name) {
+            Some(held) if held.asked => false,
+            Some(held) if held.open && held.unit.socket == unit.socket => true,
+            Some(_) | None => {
+                self.listen(unit);
+                false
+            }
+        }
+    }
+
+    /// Whether what is due for a unit may be done: a restart that is due waits for its sockets.
+    pub(super) fn may_go_on(&mut self, unit: &UnitName) -> bool {
+        let state = self.services.get(unit).map(|service| service.state);
+        state != Some(SubState::AutoRestart) || self.has_sockets(unit)
+    }
+
+    fn listen(&mut self, unit: Arc<Unit>) {
+        let instances = match unit.service.instances {
+            Some(Instances::Count(count)) => count,
+            Some(Instances::Auto) | None => 1,
+        };
+        self.listen_for(unit, instances);
+    }
+
+    /// Asks for the sockets of a unit, or for more of them for more instances.
+    pub(super) fn listen_for(&mut self, unit: Arc<Unit>, instances: u32) {
+        let held = self.sockets.held.entry(unit.name.clone()).or_insert_with(|| Held {
+            unit: Arc::clone(&unit),
+            instances,
+            open: false,
+            asked: false,
+            awaited: false,
+            triggers: StartLimit::default(),
+            quiet: false,
+            quiet_instances: BTreeSet::new(),
+            steered: None,
+            close_at: None,
+        });
+        held.unit = Arc::clone(&unit);
+        held.instances = instances;
+        held.asked = true;
+        self.out.act(Action::Listen { unit, instances });
+    }
+
+    /// The sockets are open, or cannot be opened: then nothing of the unit is started.
+    pub(super) fn on_listening(&mut self, unit: &UnitName, outcome: Result<(), String>) {
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        held.asked = false;
+        let Err(reason) = outcome else {
+            held.open = true;
+            if self.jobs.get(unit).is_some() {
+                self.jobs.dirty.insert(unit.clone());
+            }
+            return;
+        };
+        let down = self.services.get(unit).is_none_or(Service::is_down);
+        if !held.open {
+            self.sockets.held.remove(unit);
+        } else if down {
+            self.unlisten(unit);
+        }
+        self.out.record(Fact::ListenFailed { unit: unit.clone(), reason: reason.clone() });
+        self.fail_start(unit, ServiceResult::Resources, reason);
+    }
+
+    /// What is down stays down, as a failure.
+    fn fail_start(&mut self, unit: &UnitName, result: ServiceResult, reason: String) {
+        if self.jobs.get(unit).is_some_and(|job| job.starts() && !job.stop_first) {
+            self.jobs.run(unit);
+        }
+        self.with(unit, |service, out| service.cannot_start(out, result, reason));
+    }
+
     /// Begins the stop of a service. `restarting`: only to start it again.
     pub(super) fn stop_service(&mut self, unit: &UnitName, restarting: bool) {
+        let hurried = self.shutdown.as_ref().is_some_and(super::Shutdown::is_hurried);
+        let quiescing = self.services.get(unit).is_some_and(Service::is_quiescing);
+        if quiescing && !hurried {
+            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
+        } else if !hurried && self.owes_quiet(unit, restarting) {
+            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
+            self.out.act(Action::Quiesce { unit: unit.clone() });
+        } else {
+            self.stop_now(unit, restarting);
+        }
+    }
+
+    /// Who is queued has been accepted, or has waited long enough.
+    pub(super) fn stop_now(&mut self, unit: &UnitName, restarting: bool) {
         self.with(unit, |service, out| service.stop(out, restarting));
     }
+
+    /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops; notes
+    /// that it is being emptied.
+    fn owes_quiet(&mut self, unit: &UnitName, restarting: bool) -> bool {
+        let Some(service) = self.services.get(unit) else { return false };
+        if service.state != SubState::Running {
+            return false;
+        }
+        let group = service.unit.instance_of.clone();
+        let on_demand = is_on_demand(&service.unit) && !self.out.stopping;
+        let place = unit.mark().is_none() && !self.services.contains_key(&unit.marked("new"));
+        let owner = group.as_ref().unwrap_or(unit);
+        let Some(held) = self.sockets.held.get_mut(owner) else { return false };
+        if !held.open || held.quiet {
+            return false;
+        }
+        if group.is_none() {
+            held.quiet = !restarting && !on_demand;
+            return held.quiet;
+        }
+        // Whoever replaces an instance start-first has its socket and serves who is queued there.
+        let own = place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port);
+        own && held.quiet_instances.insert(unit.clone())
+    }
+
+    /// Nothing waits in the queues any more.
+    pub(super) fn on_quiet(&mut self, unit: &UnitName) {
+        if let Some(service) = self.services.get(unit).filter(|service| service.is_quiescing()) {
+            let restarting = service.is_restarting();
+            self.stop_now(unit, restarting);
+        }
+    }
+
+    /// The second stop signal: nobody waits for a queue any more.
+    pub(super) fn skip_quiescing(&mut self) {
+        let waiting = self.services.values().filter(|service| service.is_quiescing());
+        for unit in waiting.map(|service| service.name().clone()).collect::<Vec<_>>() {
+            self.on_quiet(&unit);
+        }
+    }
+
+    /// Somebody connects to a socket whose service does not run.
+    pub(super) fn on_connection(&mut self, unit: &UnitName) {
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        held.awaited = false;
+        let Some(socket) = held.unit.socket.as_deref().filter(|_| held.open) else { return };
+        if self.shutdown.is_some() {
+            return;
+        }
+        let (burst, interval) = (socket.trigger_limit_burst, socket.trigger_limit_interval);
+        if held.triggers.allow(self.out.now, burst, interval) {
+            self.start(std::slice::from_ref(unit), Origin::Unit);
+            return;
+        }
+        self.out.record(Fact::TriggerLimitHit { unit: unit.clone(), burst, interval });
+        self.unlisten(unit);
+        let reason = format!("{burst} connections in a row started it in vain");
+        self.fail_start(unit, ServiceResult::TriggerLimitHit, reason);
+    }
+
+    /// Does to every socket what follows from the state of its service; whether that changed
+    /// the state of one.
+    pub(super) fn tend_sockets(&mut self) -> bool {
+        let units: Vec<UnitName> = self.sockets.held.keys().cloned().collect();
+        for unit in units {
+            if self.is_over() {
+                self.unlisten(&unit);
+            } else if self.sockets.held.get(&unit).is_some_and(|held| held.open && !held.asked) {
+                self.tend(&unit);
+            }
+        }
+        !self.out.changes.is_empty()
+    }
+
+    fn tend(&mut self, unit: &UnitName) {
+        let now = self.out.now;
+        let fate = self.fate(unit);
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        let before = held.close_at;
+        held.close_at = match fate {
+            Fate::Stay | Fate::Close => None,
+            Fate::CloseSoon => before.or(Some(now.after(CLOSE_AFTER))),
+        };
+        if held.close_at != before {
+            self.index_deadline(unit);
+        }
+        let due = self.sockets.close_at(unit).is_some_and(|at| at <= now);
+        if fate == Fate::Close || due {
+            self.unlisten(unit);
+        } else if fate == Fate::Stay {
+            self.resume(unit);
+            self.await_connection(unit);
+            self.steer(unit);
+        }
+    }
+
+    fn fate(&self, unit: &UnitName) -> Fate {
+        let Some(service) = self.services.get(unit) else { return Fate::Close };
+        let starts = self.jobs.get(unit).is_some_and(Job::starts);
+        let stays = !self.out.stopping && (starts || is_on_demand(&service.unit));
+        let spent = service.result == ServiceResult::StartLimitHit;
+        if service.is_down() {
+            if stays && (starts || !spent) { Fate::Stay } else { Fate::Close }
+        } else if service.is_ending() && !stays {
+            Fate::CloseSoon
+        } else {
+            Fate::Stay
+        }
+    }
+
+    /// Lets new connections in again where that had ended and its reason is gone.
+    fn resume(&mut self, unit: &UnitName) {
+        let empties = |name: &UnitName| {
+            self.services.get(name).is_some_and(|service| {
+                service.state.active_state() == ActiveState::Deactivating
+            })
+        };
+        let own = self.services.get(unit).is_some_and(Service::is_quiescing);
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        if held.quiet && !own {
+            held.quiet = false;
+            self.out.act(Action::Resume { unit: unit.clone() });
+        }
+        let (still, done) = std::mem::take(&mut held.quiet_instances).into_iter().partition(empties);
+        held.quiet_instances = still;
+        for unit in BTreeSet::from(done) {
+            self.out.act(Action::Resume { unit });
+        }
+    }
+
+    /// A connection to an on-demand service that is down starts it.
+    fn await_connection(&mut self, unit: &UnitName) {
+        let Some(service) = self.services.get(unit) else { return };
+        let idle = is_on_demand(&service.unit) && service.is_down() && self.booted;
+        let idle = idle && self.shutdown.is_none() && self.jobs.get(unit).is_none();
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        if idle && !held.awaited {
+            held.awaited = true;
+            self.out.act(Action::Await { unit: unit.clone() });
+        }
+    }
+
+    /// New connections go to instances that are ready.
+    fn steer(&mut self, unit: &UnitName) {
+        let Some(held) = self.sockets.held.get(unit) else { return };
+        if held.unit.service.instances.is_none()
+            || !held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
+        {
+            return;
+        }
+        let ready: Vec<u32> = self
+            .services
+            .values()
+            .filter(|service| service.unit.instance_of.as_ref() == Some(unit))
+            .filter(|service| service.name().mark().is_none())
+            .filter(|service| matches!(service.state, SubState::Running | SubState::Reload))
+            .filter_map(|service| service.name().instance()?.parse().ok())
+            .collect();
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        if held.steered.as_ref() != Some(&ready) {
+            held.steered = Some(ready.clone());
+            self.out.act(Action::Steer { unit: unit.clone(), ready });
+        }
+    }
+
+    fn unlisten(&mut self, unit: &UnitName) {
+        if self.sockets.held.remove(unit).is_some() {
+            self.index_deadline(unit);
+            self.out.act(Action::Unlisten { unit: unit.clone() });
+        }
+    }
+}
+
+/// A connection starts it: it has sockets of its own, and boot does not start it.
+fn is_on_demand(unit: &Unit) -> bool {
+    unit.socket.is_some() && unit.started_by == StartedBy::Demand
 }

@@ -6,6 +6,7 @@
 //! must not have. A state that waits has a deadline or a live process.
 
 mod end;
+mod quiesce;
 mod run;
 mod start;
 mod stop;
@@ -114,6 +115,8 @@ pub(super) struct Service {
     may_restart: bool,
     /// This stop is the first half of a restart: `RestartKillSignal=`.
     restarting: bool,
+    /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
+    quiescing: bool,
 }
 
 impl Service {
@@ -153,6 +156,7 @@ impl Service {
             clearing: None,
             may_restart: false,
             restarting: false,
+            quiescing: false,
         }
     }
 
@@ -209,6 +213,7 @@ impl Service {
         self.retry = None;
         self.late_at = None;
         self.clearing = None;
+        self.quiescing = false;
         if !matches!(state, SubState::Running | SubState::Reload) {
             self.runtime_deadline = None;
         }
