@@ -47,18 +47,18 @@ impl Shell {
             // No unit asks for these yet.
             Action::Probe { .. }
             | Action::FindMain { .. }
-            | Action::Steer { .. }
             | Action::Rename { .. } => (),
             Action::Listen { unit, instances } => {
                 return Performed::Event(self.open_sockets(&unit, instances));
             }
+            Action::Steer { unit, ready } => self.steer(&unit, &ready),
             Action::Unlisten { unit } => self.unlisten(&unit),
             Action::Await { unit } => {
                 if let Some(event) = self.await_connection(unit) {
                     return Performed::Event(event);
                 }
             }
-            Action::Quiesce { unit } => self.quiesce(&unit),
+            Action::Quiesce { unit } => self.sockets.quiesce(&unit),
             Action::Resume { unit } => self.sockets.resume(&unit),
             Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::manager::time::Timestamp;
 use crate::sys::identity::Database;
 use crate::sys::listen::{self, FileAccess};
 use crate::sys::listener;
+use crate::sys::steer::{self, Member, ProbeSource};
 use crate::sys::socket::{Address, SocketKind};
 use crate::unit::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
 use crate::unit::{Unit, UnitKind, UnitName};
@@ -34,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// With `DeferAcceptSec=` a connection is in no queue until it has spoken: the workers get so
 /// long to take those that are about to.
-const DEFERRED: Duration = Duration::from_millis(50);
+const DEFERRED: Duration = Duration::from_millis(100);
 
 /// One address, and the sockets there.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ struct Place {
 struct Held {
     socket: Socket,
     places: Vec<Place>,
+    /// From where each instance is probed, with `ReusePort=`.
+    sources: Vec<Option<ProbeSource>>,
     /// In the poll, under these tokens.
     watched: Vec<(usize, RawFd)>,
 }
@@ -103,19 +107,21 @@ impl Holder {
             let at = known.map(|place| place.address.clone());
             places.push(open_place(wanted, unit, socket, (have, at), per_place, warnings)?);
         }
-        let mut old = self.units.remove(&unit.name).map(|held| held.places).unwrap_or_default();
+        let known = self.units.remove(&unit.name).map(|held| (held.places, held.sources));
+        let (mut old, mut sources) = known.unwrap_or_default();
         for place in &mut places {
             if let Some(known) = old.iter().position(|known| known.listen == place.listen) {
                 let mut sockets = old.swap_remove(known).sockets;
                 sockets.append(&mut place.sockets);
-                place.sockets = sockets;
+                place.sockets = sockets; // none of a reuseport group is closed alone
             }
-            let keep = usize::try_from(per_place).unwrap_or(usize::MAX);
-            let rest = place.sockets.split_off(keep.min(place.sockets.len()));
-            rest.iter().for_each(end);
         }
         old.iter().for_each(|place| place.close(socket));
-        let held = Held { socket: (**socket).clone(), places, watched: Vec::new() };
+        let instances = if socket.reuse_port { places.first().map_or(0, Place::count) } else { 0 };
+        for _ in sources.len()..instances {
+            sources.push(places.first().and_then(Place::probe_source));
+        }
+        let held = Held { socket: (**socket).clone(), places, sources, watched: Vec::new() };
         self.units.insert(unit.name.clone(), held);
         Ok(())
     }
@@ -170,21 +176,21 @@ impl Holder {
         Some(unit)
     }
 
-    /// Lets no new handshake into the queues of a unit, or of an instance, and looks at them
-    /// from now on; what could not be done is a warning.
-    pub fn quiesce(&mut self, unit: &UnitName) -> Vec<String> {
-        let (mut warnings, mut deferred) = (Vec::new(), false);
-        for (place, fd) in self.of(unit).filter(|(place, _)| place.is_tcp()) {
+    /// Looks at the queues of a unit, or of an instance, from now on. Those of a whole unit are
+    /// about to be closed: they refuse new connects; an instance has been steered away from.
+    pub fn quiesce(&mut self, unit: &UnitName) {
+        let (whole, mut deferred) = (self.units.contains_key(unit), false);
+        for (_, fd) in self.of(unit).filter(|(place, _)| place.is_tcp()) {
             deferred |= self.defers(unit);
-            if let Err(error) = listener::refuse_new(fd.as_fd()) {
-                warnings.push(format!("{}: SO_ATTACH_FILTER: {error}", place.address));
+            if whole {
+                // Before Linux 5.7 the queue only runs empty if nobody comes for a moment.
+                let _ = listener::refuse_new(fd.as_fd());
             }
         }
         let wait = if deferred { DEFERRED } else { Duration::ZERO };
         let from = now().after(wait);
         self.emptying.retain(|emptying| emptying.unit != *unit);
         self.emptying.push(Emptying { unit: unit.clone(), from, next: from });
-        warnings
     }
 
     fn defers(&self, unit: &UnitName) -> bool {
@@ -192,12 +198,57 @@ impl Holder {
         held.is_some_and(|held| !held.socket.defer_accept.is_zero())
     }
 
-    /// Lets new connections in again.
+    /// Nobody waits for the queues to be empty any more.
     pub fn resume(&mut self, unit: &UnitName) {
         self.emptying.retain(|emptying| emptying.unit != *unit);
-        for (_, fd) in self.of(unit).filter(|(place, _)| place.is_tcp()) {
-            let _ = listener::accept_new(fd.as_fd()); // it is there, or was never put there
+    }
+
+    /// Lets new connections go to these instances only, and probes to the one they are for.
+    ///
+    /// # Errors
+    /// The kernel's: then it spreads them over all instances.
+    pub fn steer(&self, unit: &UnitName, ready: &[u32]) -> io::Result<()> {
+        let Some(held) = self.units.get(unit) else { return Ok(()) };
+        for place in held.places.iter().filter(|place| place.is_tcp()) {
+            let members = (1u32..).zip(&place.sockets).zip(&held.sources);
+            let members = members.map(|((number, _), source)| Member {
+                ready: ready.contains(&number),
+                probe_port: source.as_ref().map(ProbeSource::port),
+            });
+            let members: Vec<Member> = members.collect();
+            if let Some(first) = place.sockets.first() {
+                steer::attach(first.as_fd(), &members)?;
+            }
         }
+        Ok(())
+    }
+
+    /// From where a probe of an instance must come to reach it and no sibling.
+    pub fn probe_source(&self, unit: &UnitName) -> Option<SocketAddr> {
+        let held = self.units.get(&service_of(unit)?)?;
+        let number = unit.instance()?.parse::<usize>().ok()?.checked_sub(1)?;
+        Some(held.sources.get(number)?.as_ref()?.address())
+    }
+
+    /// The inodes of what a main process is passed: what it must wait on to be ready to accept.
+    pub fn inodes(&self, unit: &Unit) -> Vec<u64> {
+        let owner = unit.instance_of.as_ref().unwrap_or(&unit.name);
+        let own = self.of(&unit.name).map(|(_, fd)| fd);
+        let own = own.filter(|_| self.units.contains_key(owner));
+        let others = unit.sockets.iter().flat_map(|dependency| self.of(&dependency.name));
+        let all = own.chain(others.map(|(_, fd)| fd));
+        all.filter_map(|fd| listener::inode(fd.as_fd()).ok()).collect()
+    }
+
+    /// Where a probe without an address of its own goes: the first TCP stream.
+    pub fn first_address(&self, unit: &Unit) -> Option<SocketAddr> {
+        let owner = unit.instance_of.as_ref().unwrap_or(&unit.name);
+        let owners = std::iter::once(owner).chain(unit.sockets.iter().map(|it| &it.name));
+        let places = owners.filter_map(|owner| self.units.get(owner)).flat_map(|it| &it.places);
+        places.filter(|place| place.is_tcp()).find_map(|place| match place.address {
+            Address::Inet(address) => Some(address),
+            Address::Path(_) | Address::Abstract(_) | Address::Unnamed => None,
+        })
     }
 
     /// A unit whose queues are empty now.
@@ -263,6 +314,18 @@ impl Holder {
 }
 
 impl Place {
+    fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// A source port for probes; without one an instance cannot be probed by itself.
+    fn probe_source(&self) -> Option<ProbeSource> {
+        match &self.address {
+            Address::Inet(address) if self.is_tcp() => ProbeSource::reserve(address.ip()).ok(),
+            Address::Inet(_) | Address::Path(_) | Address::Abstract(_) | Address::Unnamed => None,
+        }
+    }
+
     fn is_tcp(&self) -> bool {
         matches!(self.address, Address::Inet(_)) && self.listen.kind == ListenKind::Stream
     }
@@ -439,9 +502,13 @@ impl Shell {
         }
     }
 
-    pub(super) fn quiesce(&mut self, unit: &UnitName) {
-        for warning in self.sockets.quiesce(unit) {
-            self.report.message(Level::Warn, format!("{unit}: {warning}"));
+    pub(super) fn steer(&mut self, unit: &UnitName, ready: &[u32]) {
+        if let Err(error) = self.sockets.steer(unit, ready) {
+            let text = format!(
+                "{unit}: SO_ATTACH_REUSEPORT_CBPF: {error}; new connections go to every instance, \
+                 ready or not"
+            );
+            self.report.message(Level::Warn, text);
         }
     }
 

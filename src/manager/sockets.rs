@@ -7,13 +7,14 @@
 //! **Invariant:** every stop of a service that somebody asked for goes through
 //! [`Manager::stop_service`]; no main process is started while sockets of its own are not open.
 //!
-//! A stop that closes them loses least in this order: no new handshake is let in; who is queued
-//! is accepted by the workers; they are told to stop; a tick later listening ends for all who
-//! hold the socket. The tick is for workers that look at their signal flag only ten times a
-//! second and go on accepting till then: listening that ended under them would be an error to
-//! them, and a connection that had its handshake but had not spoken would be reset.
+//! A stop that closes them loses least in this order: new connects are refused; who is queued is
+//! accepted by the workers; they are told to stop; a tick later listening ends for all who hold
+//! the socket. The tick is for workers that look at their signal flag only ten times a second and
+//! go on accepting till then: listening that ended under them would be an error to them, and a
+//! connection that had its handshake but had not spoken would be reset. There is no way back from
+//! the refusal: a start that is asked for meanwhile opens the sockets anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::backoff::StartLimit;
 use super::event::{Action, Fact};
 use super::job::{Job, Origin};
 use super::service::Service;
-use super::state::{ActiveState, ServiceResult, SubState};
+use super::state::{ServiceResult, SubState};
 use super::time::Timestamp;
 use crate::unit::rolling::Instances;
 use crate::unit::{StartedBy, Unit, UnitName};
@@ -47,10 +48,8 @@ struct Held {
     /// A connection is waited for.
     awaited: bool,
     triggers: StartLimit,
-    /// No new handshakes are let in.
+    /// Connects are refused already: the sockets are about to be closed.
     quiet: bool,
-    /// Nor into the own sockets of these instances.
-    quiet_instances: BTreeSet<UnitName>,
     /// The instances that new connections go to; `None`: nothing was said yet.
     steered: Option<Vec<u32>>,
     close_at: Option<Timestamp>,
@@ -135,7 +134,6 @@ impl Manager {
             awaited: false,
             triggers: StartLimit::default(),
             quiet: false,
-            quiet_instances: BTreeSet::new(),
             steered: None,
             close_at: None,
         });
@@ -193,8 +191,8 @@ impl Manager {
         self.with(unit, |service, out| service.stop(out, restarting));
     }
 
-    /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops; notes
-    /// that it is being emptied.
+    /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops. If
+    /// the sockets are to be closed, notes that connects are refused from now on.
     fn owes_quiet(&mut self, unit: &UnitName, restarting: bool) -> bool {
         let Some(service) = self.services.get(unit) else { return false };
         if service.state != SubState::Running {
@@ -212,9 +210,9 @@ impl Manager {
             held.quiet = !restarting && !on_demand;
             return held.quiet;
         }
-        // Whoever replaces an instance start-first has its socket and serves who is queued there.
-        let own = place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port);
-        own && held.quiet_instances.insert(unit.clone())
+        // Steered away from, its queue runs empty. Whoever replaces an instance start-first has
+        // its socket and serves who is queued there.
+        place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
     }
 
     /// Nothing waits in the queues any more.
@@ -282,7 +280,6 @@ impl Manager {
         if fate == Fate::Close || due {
             self.unlisten(unit);
         } else if fate == Fate::Stay {
-            self.resume(unit);
             self.await_connection(unit);
             self.steer(unit);
         }
@@ -293,32 +290,13 @@ impl Manager {
         let starts = self.jobs.get(unit).is_some_and(Job::starts);
         let stays = !self.out.stopping && (starts || is_on_demand(&service.unit));
         let spent = service.result == ServiceResult::StartLimitHit;
+        let quiet = self.sockets.held.get(unit).is_some_and(|held| held.quiet);
         if service.is_down() {
-            if stays && (starts || !spent) { Fate::Stay } else { Fate::Close }
-        } else if service.is_ending() && !stays {
+            if stays && !quiet && (starts || !spent) { Fate::Stay } else { Fate::Close }
+        } else if (service.is_ending() && !stays) || (quiet && !service.is_quiescing()) {
             Fate::CloseSoon
         } else {
             Fate::Stay
-        }
-    }
-
-    /// Lets new connections in again where that had ended and its reason is gone.
-    fn resume(&mut self, unit: &UnitName) {
-        let empties = |name: &UnitName| {
-            self.services.get(name).is_some_and(|service| {
-                service.state.active_state() == ActiveState::Deactivating
-            })
-        };
-        let own = self.services.get(unit).is_some_and(Service::is_quiescing);
-        let Some(held) = self.sockets.held.get_mut(unit) else { return };
-        if held.quiet && !own {
-            held.quiet = false;
-            self.out.act(Action::Resume { unit: unit.clone() });
-        }
-        let (still, done) = std::mem::take(&mut held.quiet_instances).into_iter().partition(empties);
-        held.quiet_instances = still;
-        for unit in BTreeSet::from(done) {
-            self.out.act(Action::Resume { unit });
         }
     }
 
