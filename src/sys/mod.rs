@@ -13,6 +13,7 @@ pub mod http_probe;
 pub mod identity;
 pub mod kill;
 mod launch;
+pub mod machine;
 pub mod listen;
 pub mod listener;
 pub mod memory;
