@@ -47,7 +47,10 @@ impl Level {
             Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
-            Fact::StartLimitHit { .. } | Fact::Abandoned { .. } => Level::Error,
+            Fact::StartLimitHit { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
+            | Fact::Abandoned { .. } => Level::Error,
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }

@@ -514,6 +514,8 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::SpawnFailed { unit, .. }
         | Fact::RestartScheduled { unit, .. }
         | Fact::StartLimitHit { unit, .. }
+        | Fact::ListenFailed { unit, .. }
+        | Fact::TriggerLimitHit { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
         | Fact::Forwarded { unit, .. } => Some(unit),
