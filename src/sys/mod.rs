@@ -12,12 +12,15 @@ pub mod glob;
 pub mod identity;
 pub mod kill;
 mod launch;
+pub mod listen;
+pub mod listener;
 pub mod memory;
 pub mod peer;
 pub mod proc;
 mod raw;
 pub mod reap;
 pub mod signals;
+pub mod socket;
 pub mod stderr;
 pub mod terminal;
 
