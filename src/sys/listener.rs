@@ -95,34 +95,33 @@ pub fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(found.st_ino)
 }
 
-/// Stops new TCP handshakes: every segment with SYN is dropped unseen, by a socket filter. What is
-/// in the queue and what is half open goes on and is served. A client's SYN gets no answer, so it
-/// is sent again after 1, 3, 7 s: whoever calls this must soon [`accept_new`] or [`shutdown`].
+/// Refuses new connections from now on, with a reset and at once, while all that is in the queue or
+/// half open goes on and is served: the listener is bound to a network interface that does not
+/// exist, so the kernel finds nobody for a SYN, and what has begun is not looked up again
+/// (compute_score() and tcp_v4_syn_recv_sock() of net/ipv4). Of a reuseport group do it to all.
+/// Needs no privilege from Linux 5.7 on. (A filter that drops SYNs needs CAP_NET_ADMIN on kernels
+/// of 2026, and leaves the client without an answer.)
 ///
 /// # Errors
-/// setsockopt(2)'s: ENOMEM; EPERM if somebody has locked the filter (SO_LOCK_FILTER).
+/// setsockopt(2)'s: ENOPROTOOPT before Linux 5.0; EPERM without CAP_NET_RAW before 5.7, or if the
+/// socket was bound to an interface before.
 pub fn refuse_new(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // A listener's filter sees the segment from its TCP header on (tcp_filter() of
-    // net/ipv4/tcp_ipv4.c); byte 13 holds the flags, SYN is 2. 0 drops, all ones passes.
-    let code = [
-        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 13),
-        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, 2),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-    ];
-    attach(fd, libc::SO_ATTACH_FILTER, &code)
+    socket::set(fd, libc::SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)
 }
 
-/// Takes the filter of [`refuse_new`] away; none is there: nothing happens.
+/// Takes [`refuse_new`] back. Without CAP_NET_RAW that is not to be had.
 ///
 /// # Errors
-/// setsockopt(2)'s.
+/// setsockopt(2)'s: EPERM.
 pub fn accept_new(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match socket::set(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        done => done,
-    }
+    socket::set(fd, libc::SOL_SOCKET, SO_BINDTOIFINDEX, 0)
 }
+
+/// include/uapi/asm-generic/socket.h.
+const SO_BINDTOIFINDEX: i32 = 62;
+
+/// The kernel counts interfaces from 1 on, and does not ask whether there is one.
+const NO_INTERFACE: i32 = i32::MAX;
 
 /// Ends listening for everybody who holds the socket (shutdown(2)): new connects are refused at
 /// once, a waiting accept(2) fails with EINVAL, and what is still in the queue is reset.

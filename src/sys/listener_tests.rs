@@ -5,19 +5,20 @@ use crate::sys::listen::{Listen, ListenAddress, Opened, open};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 fn listening() -> (Opened, SocketAddr) {
-    let address = Address::Inet("127.0.0.1:0".parse().unwrap());
+    listening_at("127.0.0.1:0")
+}
+
+fn listening_at(ip: &str) -> (Opened, SocketAddr) {
+    let address = Address::Inet(ip.parse().unwrap());
     let opened = open(&Listen::new(ListenAddress::At(address), SocketKind::Stream)).unwrap();
     let Address::Inet(address) = opened.address else { panic!("{opened:?}") };
     (opened, address)
 }
 
-/// A handshake on loopback is over within the call, or never while SYNs are dropped; the time is
-/// for what is never.
 fn connect(to: SocketAddr) -> Result<TcpStream, ErrorKind> {
-    TcpStream::connect_timeout(&to, Duration::from_millis(300)).map_err(|error| error.kind())
+    TcpStream::connect(to).map_err(|error| error.kind())
 }
 
 /// Waits for it: the last segment of a handshake may still be on its way when connect returns.
@@ -47,31 +48,32 @@ fn the_queue_is_counted() {
 }
 
 #[test]
-fn new_handshakes_stop_and_the_queued_are_served() {
-    let (opened, address) = listening();
-    let mut queued = connect(address).unwrap();
-    queued.write_all(b"ping").unwrap();
-    refuse_new(opened.fd.as_fd()).unwrap();
-    assert_eq!(connect(address).unwrap_err(), ErrorKind::TimedOut);
-    queue_becomes(opened.fd.as_fd(), 1);
-    let server = TcpListener::from(opened.fd.try_clone().unwrap());
-    let (mut accepted, _) = server.accept().unwrap();
-    let mut buffer = [0u8; 4];
-    accepted.read_exact(&mut buffer).unwrap();
-    // Data and the end pass in both directions through the filter that it has inherited.
-    accepted.write_all(b"pong").unwrap();
-    drop(accepted);
-    let mut answer = String::new();
-    queued.read_to_string(&mut answer).unwrap();
-    assert_eq!((&buffer, answer.as_str()), (b"ping", "pong"));
-    accept_new(opened.fd.as_fd()).unwrap();
-    accept_new(opened.fd.as_fd()).unwrap();
-    let _again = connect(address).unwrap();
-    queue_becomes(opened.fd.as_fd(), 1);
+fn new_ones_are_refused_and_the_queued_are_served() {
+    for ip in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        let (opened, address) = listening_at(ip);
+        let mut queued = connect(address).unwrap();
+        queued.write_all(b"ping").unwrap();
+        refuse_new(opened.fd.as_fd()).unwrap();
+        assert_eq!(connect(address).unwrap_err(), ErrorKind::ConnectionRefused, "{ip}");
+        queue_becomes(opened.fd.as_fd(), 1);
+        let server = TcpListener::from(opened.fd.try_clone().unwrap());
+        let (mut accepted, _) = server.accept().unwrap();
+        let mut buffer = [0u8; 4];
+        accepted.read_exact(&mut buffer).unwrap();
+        accepted.write_all(b"pong").unwrap();
+        drop(accepted);
+        let mut answer = String::new();
+        queued.read_to_string(&mut answer).unwrap();
+        assert_eq!((&buffer, answer.as_str()), (b"ping", "pong"));
+        match accept_new(opened.fd.as_fd()) {
+            Ok(()) => assert!(connect(address).is_ok()),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
+        }
+    }
 }
 
 /// With TCP_DEFER_ACCEPT a connection is half open for the kernel until it speaks: it still gets
-/// in after new ones have been stopped.
+/// in after new ones are refused.
 #[test]
 fn what_is_half_open_still_gets_in() {
     let (opened, address) = listening();
@@ -80,13 +82,30 @@ fn what_is_half_open_still_gets_in() {
     let mut silent = connect(address).unwrap();
     assert_eq!(queue_length(fd).unwrap(), 0, "kept back");
     refuse_new(fd).unwrap();
+    assert_eq!(connect(address).unwrap_err(), ErrorKind::ConnectionRefused);
     silent.write_all(b"ping").unwrap();
     let server = TcpListener::from(opened.fd.try_clone().unwrap());
     let (mut accepted, _) = server.accept().unwrap();
     let mut buffer = [0u8; 4];
     accepted.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"ping");
-    assert_eq!(connect(address).unwrap_err(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_group_is_refused_when_all_its_members_are() {
+    let mut listen = Listen::new(
+        ListenAddress::At(Address::Inet("127.0.0.1:0".parse().unwrap())),
+        SocketKind::Stream,
+    );
+    listen.reuse_port = true;
+    let first = open(&listen).unwrap();
+    let Address::Inet(address) = first.address else { panic!("{first:?}") };
+    listen.address = ListenAddress::At(first.address.clone());
+    let second = open(&listen).unwrap();
+    refuse_new(first.fd.as_fd()).unwrap();
+    let _one = connect(address).unwrap();
+    refuse_new(second.fd.as_fd()).unwrap();
+    assert_eq!(connect(address).unwrap_err(), ErrorKind::ConnectionRefused);
 }
 
 #[test]

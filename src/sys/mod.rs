@@ -22,6 +22,7 @@ pub mod reap;
 pub mod signals;
 pub mod socket;
 pub mod stderr;
+pub mod steer;
 pub mod terminal;
 
 use std::io;
