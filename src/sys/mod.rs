@@ -15,6 +15,7 @@ mod launch;
 pub mod listen;
 pub mod listener;
 pub mod memory;
+pub mod notify;
 pub mod peer;
 pub mod proc;
 mod raw;
