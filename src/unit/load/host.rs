@@ -15,13 +15,11 @@ use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, parse_environment_file};
 use crate::unit::graph::Graph;
 use crate::unit::passwd;
-use crate::unit::problem::{Problem, Span};
+use crate::unit::problem::Problem;
 use crate::unit::service::ExecContext;
 use crate::unit::specifier::HostFacts;
+use crate::unit::verify::Places;
 use crate::unit::{Severity, StartedBy, Unit, UnitName, UnitSet};
-
-/// Where the directives of each unit were given.
-pub type Places = BTreeMap<UnitName, Vec<(&'static str, Span)>>;
 
 /// Where a bare name is looked for without any PATH (systemd's own default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
