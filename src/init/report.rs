@@ -120,7 +120,10 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Job { reason, .. } => reason.len(),
+                Fact::Job { reason, .. } | Fact::Protocol { reason, .. } => reason.len(),
+                Fact::TimedOut { missing: text, .. }
+                | Fact::Health { why: text, .. }
+                | Fact::Status { status: text, .. } => text.len(),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -134,7 +137,7 @@ impl Event for Recorded {
                 | Fact::Started { .. }
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
-                | Fact::TimedOut { .. }
+                | Fact::Watchdog { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -224,6 +227,10 @@ impl Reporter {
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Stopping { .. }
@@ -301,6 +308,10 @@ impl Reporter {
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -344,6 +355,10 @@ impl Reporter {
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -477,26 +492,93 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::Error, "message", Some(unit), message)
         }
-        Fact::TimedOut { unit, state, after, signal } => {
-            let next = match signal {
-                Some(signal) => format!(", sending {signal}"),
-                None => String::new(),
-            };
-            let after = span(*after);
-            let up = matches!(state, SubState::Running | SubState::Reload);
-            let message = if up && signal.is_none() {
-                format!("RuntimeMaxSec= is over after {after}, stopping it")
-            } else {
-                format!("{state} took longer than {after}{next}")
-            };
-            Line::new(Level::Warn, "message", Some(unit), message)
+        Fact::TimedOut { unit, .. } => {
+            Line::new(Level::Warn, "message", Some(unit), describe_timeout(fact))
         }
+        Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. } => describe_word(fact),
         Fact::Abandoned { unit } => {
             let message =
                 "no signal that may be sent has ended all its processes; going on without them";
             Line::new(Level::Error, "message", Some(unit), message)
         }
         Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::Forwarded { .. }
+        | Fact::SignalIgnored { .. } => describe_whole(fact),
+    }
+}
+
+fn describe_timeout(fact: &Fact) -> String {
+    let Fact::TimedOut { state, after, signal, missing, .. } = fact else { return String::new() };
+    let next = match signal {
+        Some(signal) => format!(", sending {signal}"),
+        None => String::new(),
+    };
+    let after = span(*after);
+    let up = matches!(state, SubState::Running | SubState::Reload);
+    match missing.as_str() {
+        "" if up && signal.is_none() => {
+            format!("RuntimeMaxSec= is over after {after}, stopping it")
+        }
+        "" => format!("{state} took longer than {after}{next}"),
+        missing if up => {
+            format!("reload took longer than {after}, running on: waited for {missing}")
+        }
+        missing => format!("{state} took longer than {after}{next}: waited for {missing}"),
+    }
+}
+
+/// What a service said, or failed to say.
+fn describe_word(fact: &Fact) -> Line {
+    match fact {
+        Fact::Protocol { unit, reason } => Line::new(
+            Level::Error,
+            "message",
+            Some(unit),
+            format!("{reason}: that is a failure (protocol)"),
+        ),
+        Fact::Watchdog { unit, period: Some(period), signal } => {
+            let period = span(*period);
+            let message = format!("no WATCHDOG=1 for {period} (WatchdogSec=), sending {signal}");
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
+        Fact::Watchdog { unit, period: None, signal } => {
+            let message = format!("it said WATCHDOG=trigger, sending {signal}");
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
+        Fact::Health { unit, healthy: true, .. } => {
+            Line::new(Level::Info, "message", Some(unit), "healthy again")
+        }
+        Fact::Health { unit, healthy: false, why, after, stops } => {
+            let next = match stops {
+                true => "stopping it (OnUnhealthy=restart)",
+                false => "it counts as not ready (OnUnhealthy=none)",
+            };
+            let times = match after {
+                1 => String::new(),
+                after => format!(" after {after} bad probes in a row"),
+            };
+            let message = format!("unhealthy{times}: {why}; {next}");
+            Line::new(Level::Error, "message", Some(unit), message)
+        }
+        Fact::Status { unit, status } => {
+            Line::new(Level::Debug, "message", Some(unit), format!("says: {status}"))
+        }
+        Fact::State { .. }
+        | Fact::Job { .. }
+        | Fact::Started { .. }
+        | Fact::Exited { .. }
+        | Fact::SpawnFailed { .. }
+        | Fact::RestartScheduled { .. }
+        | Fact::StartLimitHit { .. }
+        | Fact::TimedOut { .. }
+        | Fact::Abandoned { .. }
+        | Fact::Booted { .. }
         | Fact::Stopping { .. }
         | Fact::Hurried { .. }
         | Fact::BudgetSpent { .. }
@@ -546,6 +628,10 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
         | Fact::TimedOut { .. }
+        | Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. }
         | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
     };
     Line::new(level, "message", None, message)

@@ -134,14 +134,22 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
+            Event::Notified { unit, process, notice } => {
+                self.with(&unit, |service, out| service.on_notified(out, process, notice));
+            }
+            Event::SaidReady { process } => {
+                self.with_owner(process, |service, out| service.on_said_ready(out, process));
+            }
+            Event::Probed { process, kind, outcome } => {
+                self.with_owner(process, |service, out| {
+                    service.on_probed(out, process, kind, outcome);
+                });
+            }
+            Event::FoundMain { unit, main } => {
+                self.with(&unit, |service, out| service.on_found_main(out, main));
+            }
             // Nothing asks for these yet.
-            Event::Notified { .. }
-            | Event::SaidReady { .. }
-            | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            Event::Listening { .. } | Event::Connection { .. } | Event::Quiet { .. } => (),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
