@@ -41,12 +41,10 @@ impl Count {
             (well && self.healthy != Some(true)).then(|| self.turn(true))
         } else {
             self.good = 0;
-            if self.healthy.is_none() {
-                return None;
-            }
+            let was = self.healthy?;
             self.bad = self.bad.saturating_add(1);
             let ill = self.bad >= health.retries.max(1);
-            (ill && self.healthy == Some(true)).then(|| self.turn(false))
+            (ill && was).then(|| self.turn(false))
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Service {
     pub abandon_at: Option<Timestamp>,
     /// Its handlers know that the start limit refuses it; they are not started for each refusal.
     pub limit_told: bool,
+    /// The deadline under which the manager has it listed.
+    pub indexed: Option<Timestamp>,
     start_limit: StartLimit,
     /// Restarts in a row, as the backoff counts them.
     attempt: u32,
@@ -157,6 +159,7 @@ impl Service {
             graceful_until: None,
             abandon_at: None,
             limit_told: false,
+            indexed: None,
             start_limit: StartLimit::default(),
             attempt: 0,
             index: 0,
