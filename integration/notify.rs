@@ -383,3 +383,34 @@ fn nobody_else_has_a_socket() {
     let outcome = init.run();
     outcome.assert_code(0).assert(outcome.stdout() == ["(unset)"], "unset");
 }
+
+/// rinit itself has a supervisor: it says when the boot is done, when it reloads, when it stops,
+/// and between that it lives.
+#[test]
+fn rinit_tells_who_is_above_it() {
+    let init = Rinit::subreaper();
+    let above = std::os::unix::net::UnixDatagram::bind(init.path("above")).unwrap();
+    above.set_read_timeout(Some(crate::harness::DEADLINE)).unwrap();
+    let wait_for = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let size = above.recv(&mut buffer).unwrap_or_else(|_| panic!("no {wanted}"));
+            let said = String::from_utf8_lossy(&buffer[..size]);
+            if said.lines().any(|line| line == wanted) {
+                return said.into_owned();
+            }
+        }
+    };
+    let init = init.env("NOTIFY_SOCKET", "@dir@/above").env("WATCHDOG_USEC", "100000");
+    let rinit = init.service("web", "env NOTIFY_SOCKET wait", "").start();
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    rinit.signal(libc::SIGHUP);
+    assert!(wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    rinit.signal(libc::SIGTERM);
+    assert!(wait_for("STOPPING=1").contains("STATUS=stopping: SIGTERM"));
+    let outcome = rinit.wait();
+    outcome.assert_code(0).assert(outcome.stdout() == ["(unset)"], "the service has no part in it");
+}

@@ -24,6 +24,7 @@ use super::processes::{ProcessTable, Purpose};
 use super::ready_fd::ReadyPipes;
 use super::report::{Level, Reporter};
 use super::spawn_plan::Spawner;
+use super::upward::Upward;
 use super::{ControlConfig, Reload};
 use crate::control::server::Server;
 use crate::manager::Manager;
@@ -96,6 +97,7 @@ pub struct Shell {
     pub(super) probes: Probes,
     pub(super) strangers: Strangers,
     pub(super) ready_pipes: ReadyPipes,
+    pub(super) upward: Upward,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -146,6 +148,7 @@ impl Shell {
             probes: Probes::default(),
             strangers: Strangers::default(),
             ready_pipes: ReadyPipes::default(),
+            upward: Upward::default(),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -431,6 +434,7 @@ impl Shell {
         self.tend_control();
         self.drop_stored();
         self.notify.new_turn();
+        self.upward.turn(now());
         self.unstick();
         self.watch_newborn();
         let timeout = self.timeout();
@@ -491,6 +495,7 @@ impl Shell {
             self.manager.next_deadline(),
             self.control.next_deadline(),
             self.probes.next_deadline(),
+            self.upward.next_deadline(),
         ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.

@@ -19,6 +19,7 @@ mod ready_fd;
 pub mod report;
 mod socket;
 mod spawn_plan;
+mod upward;
 
 pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
@@ -38,6 +39,7 @@ use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
+use upward::Upward;
 
 /// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
 pub const SYSTEM: u8 = 71;
@@ -98,6 +100,10 @@ pub fn run(
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }
+    let (upward, warning) = Upward::new(&environment, event_loop::now());
+    if let Some(warning) = warning {
+        report.message(Level::Warn, warning);
+    }
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
@@ -108,6 +114,7 @@ pub fn run(
             return Ended::with(SYSTEM);
         }
     };
+    shell.upward = upward;
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
         return Ended::with(SYSTEM);

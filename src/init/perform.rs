@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** performing never fails and never waits; what went wrong is an event.
 
-use super::event_loop::Shell;
+use super::event_loop::{Shell, now};
 use super::processes::{Process, Purpose};
 use super::report::Level;
 use super::{conditions, spawn_plan};
@@ -55,7 +55,12 @@ impl Shell {
             | Action::Quiesce { .. }
             | Action::Resume { .. }
             | Action::Steer { .. } => (),
-            Action::Load => return Performed::Event(self.load()),
+            Action::Load => {
+                self.upward.reloading(now());
+                let loaded = self.load();
+                self.upward.reloaded();
+                return Performed::Event(loaded);
+            }
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),
         }
@@ -139,6 +144,7 @@ impl Shell {
 
     fn record(&mut self, fact: &Fact) {
         self.note_end(fact);
+        self.upward.fact(fact);
         let table = &self.table;
         self.report.fact(fact, |process| Some(table.get(process)?.pid));
     }
