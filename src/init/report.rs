@@ -103,6 +103,7 @@ impl Event for Recorded {
                 Fact::TimedOut { missing: text, .. }
                 | Fact::Health { why: text, .. }
                 | Fact::Status { status: text, .. } => text.len(),
+                Fact::Roll { what, .. } => rolling::weight(what),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -117,6 +118,8 @@ impl Event for Recorded {
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
                 | Fact::Watchdog { .. }
+                | Fact::Exhausted { .. }
+                | Fact::Scaled { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -208,6 +211,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -291,6 +297,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -338,6 +347,9 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -472,6 +484,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
+        Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
         Fact::TimedOut { unit, .. } => {
             Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
         }
@@ -509,6 +522,9 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::Watchdog { unit, .. }
         | Fact::Health { unit, .. }
         | Fact::Status { unit, .. }
+        | Fact::Exhausted { unit, .. }
+        | Fact::Scaled { unit, .. }
+        | Fact::Roll { unit, .. }
         | Fact::Forwarded { unit, .. } => Some(unit),
         Fact::Booted { .. }
         | Fact::Stopping { .. }
@@ -581,6 +597,9 @@ fn describe_word(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. }
         | Fact::Booted { .. }
@@ -624,6 +643,9 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
         | Fact::TimedOut { .. }
         | Fact::Protocol { .. }
         | Fact::Watchdog { .. }
@@ -710,6 +732,9 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
     ];
     Line::new(Level::of(fact), "exit", Some(unit), message).of(*invocation).with(fields)
 }
+
+#[path = "report_rolling.rs"]
+mod rolling;
 
 #[cfg(test)]
 #[path = "report_tests.rs"]

@@ -13,13 +13,21 @@ mod backoff;
 mod ends;
 pub mod event;
 mod graph;
+#[cfg(test)]
+mod instance_stories;
+mod instances;
 mod job;
 mod out;
 mod phases;
 mod random;
 mod reload;
+mod replace;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod roll_stories;
+mod rollout;
+mod scale;
 mod service;
 mod settle;
 mod shutdown;
@@ -27,6 +35,7 @@ mod signals;
 mod sockets;
 pub mod state;
 pub mod status;
+mod steering;
 #[cfg(test)]
 mod stories;
 pub mod time;
@@ -39,6 +48,7 @@ use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
+use instances::Group;
 use job::{Job, Jobs};
 use out::Out;
 use service::Service;
@@ -59,6 +69,10 @@ pub struct Manager {
     config: ManagerConfig,
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
+    /// Services with `Instances=`.
+    groups: BTreeMap<UnitName, Group>,
+    /// Groups of which an instance changed: conclusions are still to be drawn.
+    touched: BTreeSet<UnitName>,
     jobs: Jobs,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
@@ -87,8 +101,11 @@ impl Manager {
         let graph = Graph::new(&units);
         let services =
             units.units.values().map(|unit| (unit.name.clone(), Service::new(Arc::clone(unit))));
-        Manager {
+        let names: Vec<UnitName> = units.units.keys().cloned().collect();
+        let mut manager = Manager {
             services: services.collect(),
+            groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
             refused: VecDeque::new(),
@@ -104,7 +121,9 @@ impl Manager {
             start_refused: false,
             units,
             config,
-        }
+        };
+        names.iter().for_each(|name| manager.classify(name));
+        manager
     }
 
     /// Takes one event. A spurious or stale one changes nothing.
@@ -185,7 +204,8 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
+        let (job, group) = (self.jobs.get(unit), self.groups.get(unit));
+        index_deadline(&mut self.deadlines, service, job, group, self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -196,16 +216,18 @@ impl Manager {
 
     fn index_deadline(&mut self, unit: &UnitName) {
         if let Some(service) = self.services.get_mut(unit) {
-            index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
+            let (job, group) = (self.jobs.get(unit), self.groups.get(unit));
+            index_deadline(&mut self.deadlines, service, job, group, self.out.now);
         }
     }
 
     /// The unit is gone, and with it what it waited for.
-    fn forget(&mut self, unit: &UnitName) {
-        let service = self.services.remove(unit);
-        if let Some(at) = service.and_then(|service| service.indexed) {
+    fn forget(&mut self, unit: &UnitName) -> Option<Service> {
+        let mut service = self.services.remove(unit)?;
+        if let Some(at) = service.indexed.take() {
             self.deadlines.remove(&(at, unit.clone()));
         }
+        Some(service)
     }
 
     fn on_timer(&mut self) {
@@ -219,6 +241,10 @@ impl Manager {
         for unit in due {
             self.on_job_timer(&unit);
             self.with(&unit, Service::on_timer);
+            let group = self.group_of(&unit).unwrap_or(&unit);
+            if self.groups.contains_key(group) {
+                self.touched.insert(group.clone());
+            }
         }
         self.on_shutdown_timer();
     }
@@ -248,8 +274,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
-            Request::Scale { unit, .. } => {
-                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            Request::Scale { unit, count } => {
+                self.scale(client, &unit, count);
+                return;
             }
             Request::Load { units } => {
                 self.load(units);
@@ -270,12 +297,14 @@ fn index_deadline(
     deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
     service: &mut Service,
     job: Option<&Job>,
+    group: Option<&Group>,
     now: Timestamp,
 ) {
     let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
     // An idle start that has waited enough may still wait for others: nothing is due then.
     let waits = waits.map(|at| at.filter(|at| *at > now));
-    let next = waits.into_iter().flatten().chain(service.next_deadline()).min();
+    let group = group.and_then(|group| group.next_deadline(now));
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).chain(group).min();
     let old = std::mem::replace(&mut service.indexed, next);
     if old == next {
         return;

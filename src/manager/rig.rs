@@ -98,6 +98,7 @@ impl Rig {
             drain: Duration::ZERO,
             stop_signal: None,
             command: None,
+            capacity: crate::unit::instances::Capacity::default(),
             seed: 1,
         };
         adjust(&mut config);
@@ -232,9 +233,18 @@ impl Rig {
             | Action::Unlisten { .. }
             | Action::Await { .. }
             | Action::Quiesce { .. }
-            | Action::Resume { .. }
-            | Action::Steer { .. }
-            | Action::Rename { .. } => (),
+            | Action::Resume { .. } => (),
+            Action::Steer { unit, ready } => {
+                let _ = writeln!(self.log, "steer {} {ready:?}", unit.stem());
+            }
+            Action::Rename { from, to } => {
+                let _ = writeln!(self.log, "rename {} {}", from.stem(), to.stem());
+                let owners = self.processes.values_mut().filter(|(unit, _)| *unit == from);
+                owners.for_each(|(unit, _)| *unit = to.clone());
+                if self.stubborn.remove(&from) {
+                    self.stubborn.insert(to);
+                }
+            }
             Action::Check { unit } => {
                 let unit = unit.name.clone();
                 let outcome = if self.unmet.contains(&unit) {
@@ -351,6 +361,15 @@ impl Rig {
             Fact::TimedOut { unit, state, missing, .. } => {
                 let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
                 writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
+            }
+            Fact::Exhausted { unit, up, total, delay, .. } => {
+                writeln!(self.log, "{} exhausted, {up} of {total} up, {delay:?}", unit.stem())
+            }
+            Fact::Scaled { unit, from, to } => {
+                writeln!(self.log, "{} scaled {from} > {to}", unit.stem())
+            }
+            Fact::Roll { unit, what, done, total } => {
+                writeln!(self.log, "{} roll {done}/{total}: {what:?}", unit.stem())
             }
             Fact::Stopping { cause, .. } => writeln!(self.log, "stopping: {cause:?}"),
             Fact::Booted { .. } => writeln!(self.log, "booted"),

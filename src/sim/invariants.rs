@@ -371,7 +371,10 @@ impl<'a> Checker<'a> {
             Fact::Protocol { .. }
             | Fact::Watchdog { .. }
             | Fact::Health { .. }
-            | Fact::Status { .. } => (),
+            | Fact::Status { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

@@ -8,12 +8,14 @@
 
 mod end;
 mod health;
+mod instance;
 mod notify;
 mod ready;
 mod run;
 mod start;
 mod stop;
 
+pub(super) use instance::Place;
 pub(super) use start::StartReason;
 
 use std::sync::Arc;
@@ -138,6 +140,8 @@ pub(super) struct Service {
     may_restart: bool,
     /// This stop is the first half of a restart: `RestartKillSignal=`.
     restarting: bool,
+    /// What only one of several instances has.
+    pub place: Place,
 }
 
 impl Service {
@@ -185,6 +189,7 @@ impl Service {
             clearing: None,
             may_restart: false,
             restarting: false,
+            place: Place::default(),
         }
     }
 
@@ -222,7 +227,8 @@ impl Service {
         let retry = self.retry.map(|retry| retry.at);
         let probes = self.probes.as_ref().and_then(|probes| probes.next_deadline());
         let own = [self.deadline, self.runtime_deadline, self.watchdog_deadline, self.late_at];
-        own.into_iter().chain([retry, self.search.again_at(), probes]).flatten().min()
+        let more = [retry, self.search.again_at(), probes, self.place.recovers_at];
+        own.into_iter().chain(more).flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -230,6 +236,7 @@ impl Service {
         self.start_limit.reset();
         self.attempt = 0;
         self.n_restarts = 0;
+        self.place.exhausted = false;
         if self.state == SubState::Failed {
             self.result = ServiceResult::Success;
             self.enter(out, SubState::Dead, None);
@@ -280,6 +287,7 @@ impl Service {
         let starts = matches!(state, SubState::Start | SubState::StartPost);
         if !up {
             self.runtime_deadline = None;
+            self.place.is_not_up();
         }
         if !up && state != SubState::StartPost {
             self.watchdog_deadline = None;

@@ -93,13 +93,21 @@ impl Service {
 
     /// A start is counted only once its conditions hold (systemd's `unit_start`).
     fn conditions_met(&mut self, out: &mut Out) {
+        if self.is_group() {
+            self.show(out, SubState::Start); // its instances are started now
+            return;
+        }
         let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
-        if self.start_limit.allow(out.now, burst, interval) {
+        if self.place.exhausted || self.start_limit.allow(out.now, burst, interval) {
             self.limit_told = false;
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
             self.failed_exit = None;
             self.run_list(out, ProcessRole::ExecCondition);
+            return;
+        }
+        if self.may_be_exhausted() {
+            self.exhaust(out);
             return;
         }
         out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });
