@@ -240,6 +240,12 @@ impl Holder {
         all.filter_map(|fd| listener::inode(fd.as_fd()).ok()).collect()
     }
 
+    /// How many connections wait for the unit; `None`: it has no socket that could say.
+    pub fn queued(&self, unit: &UnitName) -> Option<u32> {
+        let lengths = self.of(unit).filter_map(|(_, fd)| listener::queue_length(fd.as_fd()).ok());
+        lengths.reduce(u32::saturating_add)
+    }
+
     /// Where a probe without an address of its own goes: the first TCP stream.
     pub fn first_address(&self, unit: &Unit) -> Option<SocketAddr> {
         let owner = unit.instance_of.as_ref().unwrap_or(&unit.name);
