@@ -171,7 +171,9 @@ fn known_section(
             let names = Section::ALL.into_iter().map(Section::name);
             problems.push(match value::suggest(name, names) {
                 Some(near) => problem.hint(format!("did you mean [{near}]?")),
-                None => problem.hint("a unit's sections are [Unit], [Service] and [Install]"),
+                None => problem.hint(
+                    "a unit's sections are [Unit], [Service], [Socket], [Health] and [Install]",
+                ),
             });
             None
         }

@@ -282,4 +282,6 @@ mod arbitrary_tests;
 #[cfg(test)]
 mod instances_tests;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod verify_tests;
