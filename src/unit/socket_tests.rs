@@ -122,7 +122,7 @@ fn every_directive_of_readiness_and_workers() {
 ExecStart = 'app'
 Type = 'notify-reload'
 NotifyAccess = 'all'
-NotificationFd = 4
+NotificationFd = 9
 ReadyOn = 'accept'
 ReloadSignal = 'SIGUSR2'
 WatchdogSec = '10s'
@@ -139,7 +139,7 @@ ListenStream = 80
     let service = &web.service;
     assert_eq!(service.kind, ServiceType::NotifyReload);
     assert_eq!(service.notify_access, NotifyAccess::All);
-    assert_eq!((service.notification_fd, service.ready_on_accept), (Some(4), true));
+    assert_eq!((service.notification_fd, service.ready_on_accept), (Some(9), true));
     assert_eq!(service.reload_signal, Signal::USR2);
     assert_eq!(service.watchdog, Some(Duration::from_secs(10)));
     assert_eq!(service.descriptor_store_max, 3);
@@ -248,7 +248,7 @@ fn a_socket_in_a_file_of_its_own() {
         expect![[r#"
             10-step step
             front
-            web after=front,10-step requires=10-step wants=front
+            web after=front,10-step requires=10-step
         "#]],
     );
     let only_inherited = [
@@ -275,6 +275,38 @@ fn on_demand() {
     assert!(web.is_on_demand());
     assert_eq!(web.failure_action, super::service::ExitAction::None);
     assert!(!unit(&format!("{APP}[Install]\nEnabled = false\n")).is_on_demand());
+    // A page that says "sorry" on the same port opens it when its turn comes.
+    let sorry =
+        [("sorry", text.as_str()), ("web", &format!("[Unit]\nOnFailure='sorry.service'\n{text}"))];
+    let (units, problems) = read(&sorry, None);
+    assert_eq!(drawn(&problems), "");
+    let sorry = units.get(&name("sorry.service")).unwrap();
+    assert_eq!((sorry.started_by, sorry.is_on_demand()), (StartedBy::Demand, false));
+}
+
+#[test]
+fn whom_a_probe_judges() {
+    for (lines, health, shared) in [
+        ("", "Http = '/x'", false),
+        ("Instances = 2", "Http = '/x'", true),
+        ("Instances = 2", "Http = '/%i'", true),
+        ("Instances = 2", "Tcp = 5", true),
+        ("Instances = 2", "Tcp = '127.0.0.1:5%i'", false),
+        ("Instances = 2", "Exec = 'x'", false),
+        ("Instances = 2", "StallSec = 5", false),
+    ] {
+        let text = format!("{APP}{lines}\n[Socket]\nListenStream = 80\n[Health]\n{health}\n");
+        let (units, _) = read(&[("web", &text)], None);
+        let web = units.get(&name("web.service")).unwrap();
+        assert_eq!(web.service.health.as_ref().unwrap().shared, shared, "{text}");
+        let one = super::instances::instance(web, 1);
+        assert_eq!(one.service.health.as_ref().unwrap().shared, shared, "{text}");
+        let reuse = text.replace("[Health]", "ReusePort = true\n[Health]");
+        let (units, _) = read(&[("web", &reuse)], None);
+        let web = units.get(&name("web.service")).unwrap();
+        let each = shared && health.starts_with("Tcp");
+        assert_eq!(web.service.health.as_ref().unwrap().shared, each, "{reuse}");
+    }
 }
 
 #[test]
@@ -316,10 +348,10 @@ fn sockets_for_nobody_and_from_nowhere() {
               = help: did you mean web.service?
 
             error: [Socket] of c.socket listens nowhere
-             --> c.toml:1:1
+             --> c.toml:1:2
               |
             1 | [Socket]
-              | ^
+              |  ^^^^^^
               |
               = help: say where: ListenStream = 8000, "127.0.0.1:8000" or "/run/app.sock"
 
@@ -356,10 +388,10 @@ fn sockets_for_nobody_and_from_nowhere() {
               = help: with Accept = false the service gets the listening socket and accepts itself
 
             error: g.socket has [Health], which is for a service
-             --> g.toml:1:1
+             --> g.toml:4:2
               |
-            1 | [Socket]
-              | ^
+            4 | [Health]
+              |  ^^^^^^
               |
               = help: move it to the service's file
 
@@ -786,6 +818,7 @@ fn readiness_and_health_that_cannot_be() {
             ("b", &format!("{APP}ReadyOn = 'listen'\n{socket}1\n")),
             ("c", &format!("{APP}NotificationFd = 2\n")),
             ("d", &format!("{APP}NotificationFd = 4\n{socket}[2, 3]\n")),
+            ("d2", &format!("{APP}NotificationFd = 4\nFileDescriptorStoreMax = 2\n")),
             ("e", &format!("{APP}[Health]\nIntervalSec = 5\n")),
             ("f", &format!("{APP}[Health]\nHttp = '/x'\nTcp = 5\n")),
             ("g", &format!("{APP}[Health]\nHttp = '/x'\n")),
@@ -835,19 +868,27 @@ fn readiness_and_health_that_cannot_be() {
               |
               = help: NotificationFd takes a whole number from 3 to 1023
 
-            error: NotificationFd=4 of d.service is one of its sockets
+            error: NotificationFd=4 of d.service is one of the descriptors that it is passed
              --> d.toml:3:18
               |
             3 | NotificationFd = 4
               |                  ^
               |
-              = help: they are 3 to 4: take 5 or more
+              = help: its sockets and what it stores are from 3 on: take 5 or more
+
+            error: NotificationFd=4 of d2.service is one of the descriptors that it is passed
+             --> d2.toml:3:18
+              |
+            3 | NotificationFd = 4
+              |                  ^
+              |
+              = help: its sockets and what it stores are from 3 on: take 5 or more
 
             error: [Health] of e.service says nothing to ask
-             --> e.toml:1:1
+             --> e.toml:3:2
               |
-            1 | [Service]
-              | ^
+            3 | [Health]
+              |  ^^^^^^
               |
               = help: give Http = "/healthz", Tcp =, Exec =, or StallSec =
 
@@ -934,19 +975,19 @@ fn readiness_and_health_that_cannot_be() {
             5 | DeferAcceptSec = 5
               |                  ^
 
-            error: o.service is a oneshot, which has no health
-             --> o.toml:2:8
-              |
-            2 | Type = 'oneshot'
-              |        ^^^^^^^^^
-              |
-              = help: use Type = "exec"
-
             warning: WatchdogSec has no effect: o.service is a oneshot
              --> o.toml:4:15
               |
             4 | WatchdogSec = 5
               |               ^
+
+            error: o.service is a oneshot, which has no health
+             --> o.toml:5:2
+              |
+            5 | [Health]
+              |  ^^^^^^
+              |
+              = help: use Type = "exec"
 
             warning: ReloadSignal has no effect: it is for Type=notify-reload
              --> p.toml:3:16
@@ -1000,7 +1041,7 @@ fn readiness_and_health_that_cannot_be() {
               |
               = help: did you mean main?
 
-            19 errors, 4 warnings, 1 note: nothing was started
+            20 errors, 4 warnings, 1 note: nothing was started
         "#]],
     );
 }
