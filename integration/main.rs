@@ -25,3 +25,4 @@ mod signals;
 mod stop;
 mod surroundings;
 mod terminal;
+mod vm;

@@ -15,7 +15,11 @@ packages=(
   python3 python3-venv
   util-linux       # unshare: tests as PID 1 of a namespace
   procps
+  qemu-system-x86 cpio # the VM tests
 )
+# Its kernel is only unpacked: below target/.
+kernel_package=linux-image-cloud-amd64
+kernel=target/vm-kernel
 venv=target/fastapi-venv
 requirements=integration/apps/fastapi/requirements.txt
 
@@ -78,6 +82,24 @@ install_varlink() {
   printf '%s\n' "$wanted" >"$varlink_venv/stamp"
 }
 
+unpack_kernel() {
+  if ls "$kernel"/boot/vmlinuz-* >/dev/null 2>&1; then
+    say "kernel: $kernel is there"
+    return
+  fi
+  local package
+  package=$(apt-cache depends "$kernel_package" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+  if [ -z "$package" ]; then
+    say "kernel: no package $kernel_package here: the VM tests have none"
+    return
+  fi
+  say "kernel: unpacking $package"
+  rm -rf "$kernel"
+  mkdir -p "$kernel"
+  (cd "$kernel" && apt-get download -qq "$package" && dpkg-deb -x "$package"_*.deb . &&
+    rm -rf "$package"_*.deb lib usr) || say "kernel: $package could not be unpacked"
+}
+
 if ! command -v apt-get >/dev/null; then
   say "no apt-get here: install these yourself: ${packages[*]}"
 elif [ "$(id -u)" -ne 0 ]; then
@@ -88,4 +110,5 @@ else
 fi
 install_python_packages
 install_varlink
+unpack_kernel
 say "done"

@@ -51,17 +51,14 @@ impl Manager {
             }
             let idle = self.services.get(&name).is_some_and(Service::is_down);
             if idle && self.jobs.get(&name).is_none() {
-                self.services.remove(&name);
-                self.index_deadline(&name);
+                self.forget(&name);
             }
         }
     }
 
     /// The definitions that count for order: of what runs, its own; else the new ones.
     fn effective(&self) -> UnitSet {
-        let services = self.services.values();
-        let units = services.map(|service| (service.name().clone(), Arc::clone(&service.unit)));
-        UnitSet { units: units.collect() }
+        UnitSet::new(self.services.values().map(|service| Arc::clone(&service.unit)))
     }
 
     /// Makes what runs fit the definitions, or only says how.

@@ -52,11 +52,12 @@ impl Manager {
         }
     }
 
-    /// ExecReload= of every active service that has one.
+    /// The reload of every active service that has one.
     pub(super) fn reload_all(&mut self) {
-        let reloadable = self.services.values().filter(|service| {
-            service.state == SubState::Running && !service.unit.service.exec_reload.is_empty()
-        });
+        let reloadable = self
+            .services
+            .values()
+            .filter(|service| service.state == SubState::Running && service.can_reload());
         let names: Vec<UnitName> = reloadable.map(|service| service.name().clone()).collect();
         if names.is_empty() {
             self.out.record(Fact::SignalIgnored { signal: Signal::HUP });

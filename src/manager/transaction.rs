@@ -37,8 +37,8 @@ impl Manager {
         };
         let refusal = match kind {
             _ if self.shutdown.is_some() => Some("rinit is stopping".to_string()),
-            JobKind::Reload if service.unit.service.exec_reload.is_empty() => {
-                Some(format!("{unit} has no ExecReload="))
+            JobKind::Reload if !service.can_reload() => {
+                Some(format!("{unit} has no ExecReload= and is not Type=notify-reload"))
             }
             JobKind::Reload if service.state.active_state() != ActiveState::Active => {
                 Some(format!("{unit} is {}, not active", service.state.active_state()))
