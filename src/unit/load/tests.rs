@@ -479,6 +479,28 @@ fn what_the_host_does_not_have_for_sockets_and_instances() {
                        [Health]\nExec = '/no/probe'\n";
             write(dir, "web.toml", web);
         },
-        expect![[""]],
+        expect![[r#"
+            error: web.service: there is no program /srv/1/app
+             --> DIR/web.toml:2:13
+              |
+            2 | ExecStart = '/srv/%i/app'
+              |             ^^^^^^^^^^^^^
+
+            error: web.service: there is no user nobody-here
+             --> DIR/web.toml:6:14
+              |
+            6 | SocketUser = 'nobody-here'
+              |              ^^^^^^^^^^^^^
+              |
+              = help: /etc/passwd does not have it; a number needs no entry there
+
+            error: web.service: there is no program /no/probe
+             --> DIR/web.toml:8:8
+              |
+            8 | Exec = '/no/probe'
+              |        ^^^^^^^^^^^
+
+            3 errors: nothing was started
+        "#]],
     );
 }
