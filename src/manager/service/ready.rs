@@ -267,7 +267,7 @@ impl Service {
         self.watch_empty(out);
     }
 
-    fn found(&mut self, out: &mut Out) {
+    pub(super) fn found(&mut self, out: &mut Out) {
         if self.state == SubState::StartPost {
             self.up(out);
         } else {
