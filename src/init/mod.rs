@@ -4,16 +4,24 @@
 //! and comes back with rinit's exit status. **Invariant:** once the loop has begun nothing here
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
+mod activation;
 mod conditions;
 mod control;
 mod event_loop;
 mod last_stand;
+mod level;
+mod main_process;
 mod members;
+mod notify;
 mod perform;
+mod probe;
 mod processes;
+mod ready_fd;
 pub mod report;
 mod socket;
+mod sockets;
 mod spawn_plan;
+mod upward;
 
 pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
@@ -33,6 +41,7 @@ use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
+use upward::Upward;
 
 /// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
 pub const SYSTEM: u8 = 71;
@@ -55,7 +64,23 @@ impl std::fmt::Debug for Reload {
     }
 }
 
-/// Runs the units until their end; rinit's exit status.
+/// How rinit ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// rinit's exit status.
+    pub code: u8,
+    /// What ended it wants the machine to start again.
+    pub reboot: bool,
+}
+
+impl Ended {
+    /// By this status, and no more.
+    pub fn with(code: u8) -> Ended {
+        Ended { code, reboot: false }
+    }
+}
+
+/// Runs the units until their end.
 pub fn run(
     inherited: Inherited,
     environment: Environment,
@@ -64,7 +89,7 @@ pub fn run(
     log: LogConfig,
     control: ControlConfig,
     reload: Reload,
-) -> u8 {
+) -> Ended {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
     if control.socket != SocketChoice::None {
@@ -77,6 +102,10 @@ pub fn run(
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }
+    let (upward, warning) = Upward::new(&environment, event_loop::now());
+    if let Some(warning) = warning {
+        report.message(Level::Warn, warning);
+    }
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
@@ -84,16 +113,17 @@ pub fn run(
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
-            return SYSTEM;
+            return Ended::with(SYSTEM);
         }
     };
+    shell.upward = upward;
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
-        return SYSTEM;
+        return Ended::with(SYSTEM);
     }
     match catch_unwind(AssertUnwindSafe(|| shell.run())) {
-        Ok(code) => code,
-        Err(_) => last_stand::run(&mut shell),
+        Ok(code) => Ended { code, reboot: shell.manager.reboots() },
+        Err(_) => Ended::with(last_stand::run(&mut shell)),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control::events::{Event, Ring};
 use crate::manager::event::{
-    Fact, InvocationId, JobKind, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
+    Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
 };
 use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
@@ -21,35 +21,8 @@ use crate::unit::problem::{Problem, Severity};
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::timespan::format_timespan;
 
+pub use super::level::Level;
 use super::spawn_plan::{exit_code_word, exit_status_word};
-
-/// How much a line matters; the smaller, the more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Level {
-    /// Something ended that should not have, or was never done.
-    Error,
-    /// It may become worse.
-    Warn,
-    /// What a person wants to see of a healthy run.
-    Info,
-    /// Every step.
-    Debug,
-}
-
-impl Level {
-    /// Every level.
-    pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
-
-    /// Its word, as `--log-level` takes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        }
-    }
-}
 
 /// `--log-format`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,14 +71,20 @@ enum Said {
 }
 
 impl Said {
+    fn level(&self) -> Level {
+        match self {
+            Said::Message { level, .. } => *level,
+            Said::Fact { fact, own_end: true, .. } => Level::of(fact).max(Level::Info),
+            Said::Fact { fact, own_end: false, .. } => Level::of(fact),
+        }
+    }
+
     fn line(&self) -> Line {
         match self {
             Said::Message { level, text } => Line::new(*level, "message", None, &**text),
-            Said::Fact { fact, pid, message, own_end } => {
+            Said::Fact { fact, pid, message, .. } => {
                 let mut line = describe(fact, |_| *pid);
-                if line.level < Level::Info && *own_end {
-                    line.level = Level::Info;
-                }
+                line.level = self.level();
                 if let Some(message) = message {
                     (**message).clone_into(&mut line.message);
                 }
@@ -120,10 +99,13 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Job { reason, .. } | Fact::Protocol { reason, .. } => reason.len(),
+                Fact::Job { reason, .. }
+                | Fact::Protocol { reason, .. }
+                | Fact::ListenFailed { reason, .. } => reason.len(),
                 Fact::TimedOut { missing: text, .. }
                 | Fact::Health { why: text, .. }
                 | Fact::Status { status: text, .. } => text.len(),
+                Fact::Roll { what, .. } => rolling::weight(what),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -138,6 +120,9 @@ impl Event for Recorded {
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
                 | Fact::Watchdog { .. }
+                | Fact::Exhausted { .. }
+                | Fact::Scaled { .. }
+                | Fact::TriggerLimitHit { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -150,7 +135,10 @@ impl Event for Recorded {
     }
 
     fn is_of(&self, unit: &UnitName) -> bool {
-        self.said.line().unit.as_ref() == Some(unit)
+        match &self.said {
+            Said::Message { .. } => false,
+            Said::Fact { fact, .. } => unit_of(fact) == Some(unit),
+        }
     }
 
     fn json(&self) -> String {
@@ -226,6 +214,11 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -247,7 +240,9 @@ impl Reporter {
     }
 
     fn say(&mut self, said: Said) {
-        self.write(&said.line());
+        if said.level() <= self.level {
+            self.write(&said.line());
+        }
         if let Some(recent) = &mut self.recent {
             let (time, monotonic) = (clock::wall_time(), clock::monotonic());
             recent.push(Recorded { time, monotonic, said });
@@ -307,6 +302,11 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -354,6 +354,11 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -370,9 +375,6 @@ impl Reporter {
     }
 
     fn write(&mut self, line: &Line) {
-        if line.level > self.level {
-            return;
-        }
         let mut text = match self.format {
             Format::Text => line.text(),
             Format::Json => line.json(&clock::wall(), clock::monotonic()),
@@ -448,19 +450,17 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         Fact::Started { unit, invocation, process, role } => {
             let pid = pid(*process);
             let number = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
-            let (level, message) = match role {
-                ProcessRole::ExecStart => (Level::Info, format!("started{number}")),
+            let message = match role {
+                ProcessRole::ExecStart => format!("started{number}"),
                 ProcessRole::ExecCondition
                 | ProcessRole::ExecStartPre
                 | ProcessRole::ExecStartPost
                 | ProcessRole::ExecReload
                 | ProcessRole::ExecStop
-                | ProcessRole::ExecStopPost => {
-                    (Level::Debug, format!("{} started{number}", role.directive()))
-                }
+                | ProcessRole::ExecStopPost => format!("{} started{number}", role.directive()),
             };
             let fields = vec![("role", json!(role.directive())), ("pid", json!(pid))];
-            Line::new(level, "start", Some(unit), message).of(*invocation).with(fields)
+            Line::new(Level::of(fact), "start", Some(unit), message).of(*invocation).with(fields)
         }
         Fact::Exited { .. } => describe_exit(fact, pid),
         Fact::SpawnFailed { unit, role, error, retry_in } => {
@@ -469,11 +469,12 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 SpawnError::Permanent(error) => &error.message,
             };
             let role = role.directive();
-            let (level, next) = match retry_in {
-                Some(delay) => (Level::Warn, format!(", trying again in {}", span(*delay))),
-                None => (Level::Error, String::new()),
+            let next = match retry_in {
+                Some(delay) => format!(", trying again in {}", span(*delay)),
+                None => String::new(),
             };
-            Line::new(level, "message", Some(unit), format!("{role} not started: {why}{next}"))
+            let message = format!("{role} not started: {why}{next}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::RestartScheduled { unit, delay, n_restarts, attempt } => {
             let message = format!("restarts in {} (restart {n_restarts})", span(*delay));
@@ -482,7 +483,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 ("n_restarts", json!(n_restarts)),
                 ("attempt", json!(attempt)),
             ];
-            Line::new(Level::Info, "restart", Some(unit), message).with(fields)
+            Line::new(Level::of(fact), "restart", Some(unit), message).with(fields)
         }
         Fact::StartLimitHit { unit, burst, interval } => {
             let interval = span(*interval);
@@ -490,10 +491,22 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 "started {burst} times within {interval}: not started again \
                  (StartLimitBurst={burst}, StartLimitIntervalSec={interval})"
             );
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
+        Fact::ListenFailed { unit, reason } => {
+            Line::new(Level::of(fact), "message", Some(unit), format!("not started: {reason}"))
+        }
+        Fact::TriggerLimitHit { unit, burst, interval } => {
+            let interval = span(*interval);
+            let message = format!(
+                "connections started it {burst} times within {interval}: its sockets are closed \
+                 (TriggerLimitBurst={burst}, TriggerLimitIntervalSec={interval})"
+            );
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::TimedOut { unit, .. } => {
-            Line::new(Level::Warn, "message", Some(unit), describe_timeout(fact))
+            Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
         }
         Fact::Protocol { .. }
         | Fact::Watchdog { .. }
@@ -502,7 +515,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         Fact::Abandoned { unit } => {
             let message =
                 "no signal that may be sent has ended all its processes; going on without them";
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Booted { .. }
         | Fact::Stopping { .. }
@@ -510,6 +523,36 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         | Fact::BudgetSpent { .. }
         | Fact::Forwarded { .. }
         | Fact::SignalIgnored { .. } => describe_whole(fact),
+    }
+}
+
+/// The unit that a fact is about.
+fn unit_of(fact: &Fact) -> Option<&UnitName> {
+    match fact {
+        Fact::State { unit, .. }
+        | Fact::Job { unit, .. }
+        | Fact::Started { unit, .. }
+        | Fact::Exited { unit, .. }
+        | Fact::SpawnFailed { unit, .. }
+        | Fact::RestartScheduled { unit, .. }
+        | Fact::StartLimitHit { unit, .. }
+        | Fact::ListenFailed { unit, .. }
+        | Fact::TriggerLimitHit { unit, .. }
+        | Fact::TimedOut { unit, .. }
+        | Fact::Abandoned { unit }
+        | Fact::Protocol { unit, .. }
+        | Fact::Watchdog { unit, .. }
+        | Fact::Health { unit, .. }
+        | Fact::Status { unit, .. }
+        | Fact::Exhausted { unit, .. }
+        | Fact::Scaled { unit, .. }
+        | Fact::Roll { unit, .. }
+        | Fact::Forwarded { unit, .. } => Some(unit),
+        Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::SignalIgnored { .. } => None,
     }
 }
 
@@ -537,7 +580,7 @@ fn describe_timeout(fact: &Fact) -> String {
 fn describe_word(fact: &Fact) -> Line {
     match fact {
         Fact::Protocol { unit, reason } => Line::new(
-            Level::Error,
+            Level::of(fact),
             "message",
             Some(unit),
             format!("{reason}: that is a failure (protocol)"),
@@ -545,14 +588,14 @@ fn describe_word(fact: &Fact) -> Line {
         Fact::Watchdog { unit, period: Some(period), signal } => {
             let period = span(*period);
             let message = format!("no WATCHDOG=1 for {period} (WatchdogSec=), sending {signal}");
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Watchdog { unit, period: None, signal } => {
             let message = format!("it said WATCHDOG=trigger, sending {signal}");
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Health { unit, healthy: true, .. } => {
-            Line::new(Level::Info, "message", Some(unit), "healthy again")
+            Line::new(Level::of(fact), "message", Some(unit), "healthy again")
         }
         Fact::Health { unit, healthy: false, why, after, stops } => {
             let next = match stops {
@@ -564,10 +607,10 @@ fn describe_word(fact: &Fact) -> Line {
                 after => format!(" after {after} bad probes in a row"),
             };
             let message = format!("unhealthy{times}: {why}; {next}");
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Status { unit, status } => {
-            Line::new(Level::Debug, "message", Some(unit), format!("says: {status}"))
+            Line::new(Level::of(fact), "message", Some(unit), format!("says: {status}"))
         }
         Fact::State { .. }
         | Fact::Job { .. }
@@ -576,6 +619,11 @@ fn describe_word(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. }
         | Fact::Booted { .. }
@@ -589,37 +637,29 @@ fn describe_word(fact: &Fact) -> Line {
 
 /// Facts about rinit as a whole.
 fn describe_whole(fact: &Fact) -> Line {
-    let (level, message) = match fact {
-        Fact::Booted { took } => (Level::Info, format!("boot done in {}", span(*took))),
-        Fact::Stopping { cause, budget, code } => return describe_stopping(cause, *budget, *code),
+    let message = match fact {
+        Fact::Booted { took } => format!("boot done in {}", span(*took)),
+        Fact::Stopping { cause, budget, code } => stopping(cause, *budget, *code),
         Fact::Hurried { signal, at_once: false } => {
-            (Level::Warn, format!("{signal} again: what is left gets one second"))
+            format!("{signal} again: what is left gets one second")
         }
-        Fact::Hurried { signal, at_once: true } => {
-            (Level::Warn, format!("{signal} again: killing what is left"))
-        }
+        Fact::Hurried { signal, at_once: true } => format!("{signal} again: killing what is left"),
         Fact::BudgetSpent { units } => {
             let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
             let what = match names.as_slice() {
                 [] => "stray processes".to_owned(),
                 names => names.join(", "),
             };
-            (Level::Warn, format!("the time to stop is over: killing {what}"))
+            format!("the time to stop is over: killing {what}")
         }
         Fact::Forwarded { signal, unit } => {
             let message = format!("{signal} passed on");
-            return Line::new(Level::Debug, "message", Some(unit), message);
+            return Line::new(Level::of(fact), "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal: Signal::HUP } => (
-            Level::Info,
-            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned(),
-        ),
-        // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
-        Fact::SignalIgnored { signal } => {
-            let bookkeeping = Signal::BOOKKEEPING.contains(signal);
-            let level = if bookkeeping { Level::Debug } else { Level::Info };
-            (level, format!("{signal} means nothing here"))
+        Fact::SignalIgnored { signal: Signal::HUP } => {
+            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned()
         }
+        Fact::SignalIgnored { signal } => format!("{signal} means nothing here"),
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }
@@ -627,47 +667,51 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Protocol { .. }
         | Fact::Watchdog { .. }
         | Fact::Health { .. }
         | Fact::Status { .. }
-        | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
+        | Fact::Abandoned { .. } => String::new(), // described by their unit
     };
-    Line::new(level, "message", None, message)
+    Line::new(Level::of(fact), "message", None, message)
 }
 
-fn describe_stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> Line {
-    let (level, why) = match cause {
-        StopCause::Signal(signal) => (Level::Info, signal.to_string()),
-        StopCause::Client => (Level::Info, "shutdown asked for".to_owned()),
-        StopCause::Failed(unit) => (Level::Error, format!("{unit} failed")),
-        StopCause::Succeeded(unit) => (Level::Info, format!("{unit} is done")),
-        StopCause::NothingLeft => (Level::Info, "nothing runs or waits any more".to_owned()),
+fn stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> String {
+    let why = match cause {
+        StopCause::Signal(signal) => signal.to_string(),
+        StopCause::Client => "shutdown asked for".to_owned(),
+        StopCause::Failed(unit) => format!("{unit} failed"),
+        StopCause::Succeeded(unit) => format!("{unit} is done"),
+        StopCause::NothingLeft => "nothing runs or waits any more".to_owned(),
     };
     let status = code.map_or_else(String::new, |code| format!(", exit status {code}"));
-    let message = format!("{why}: stopping everything within {}{status}", span(budget));
-    Line::new(level, "message", None, message)
+    format!("{why}: stopping everything within {}{status}", span(budget))
 }
 
 fn describe_state(fact: &Fact) -> Line {
     let Fact::State { unit, invocation, from, to, result } = fact else {
         return describe_whole(fact);
     };
-    let (level, message) = match (from, to) {
-        (_, SubState::Failed) => (Level::Error, format!("failed ({result})")),
+    let message = match (from, to) {
+        (_, SubState::Failed) => format!("failed ({result})"),
         (SubState::Start | SubState::StartPost, SubState::Dead | SubState::Exited) => {
-            (Level::Info, "finished".to_owned())
+            "finished".to_owned()
         }
         (SubState::Condition | SubState::Failed | SubState::Dead, SubState::Dead) => {
-            (Level::Debug, format!("{from} → {to}"))
+            format!("{from} → {to}")
         }
-        (_, SubState::Dead) => (Level::Info, "stopped".to_owned()),
+        (_, SubState::Dead) => "stopped".to_owned(),
         (
             SubState::Running | SubState::Exited | SubState::Reload,
             SubState::Stop | SubState::StopSigterm | SubState::StopWatchdog,
-        ) if *result == ServiceResult::Success => (Level::Info, "stopping".to_owned()),
-        _ => (Level::Debug, format!("{from} → {to}")),
+        ) if *result == ServiceResult::Success => "stopping".to_owned(),
+        _ => format!("{from} → {to}"),
     };
     let fields = vec![
         ("from", json!(from.as_str())),
@@ -675,20 +719,11 @@ fn describe_state(fact: &Fact) -> Line {
         ("active", json!(to.active_state().as_str())),
         ("result", json!(result.as_str())),
     ];
-    Line::new(level, "state", Some(unit), message).of(*invocation).with(fields)
+    Line::new(Level::of(fact), "state", Some(unit), message).of(*invocation).with(fields)
 }
 
 fn describe_job(fact: &Fact) -> Line {
     let Fact::Job { unit, kind, result, reason } = fact else { return describe_whole(fact) };
-    let level = match result {
-        JobResult::Done | JobResult::Canceled => Level::Debug,
-        JobResult::Skipped => Level::Info,
-        // The unit's own lines have told it.
-        JobResult::Failed if *kind != JobKind::Reload => Level::Debug,
-        JobResult::Failed | JobResult::Dependency | JobResult::Timeout | JobResult::Assert => {
-            Level::Error
-        }
-    };
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let message = format!("{} {}{why}", kind.verb(), result.as_str());
     let fields = vec![
@@ -696,7 +731,7 @@ fn describe_job(fact: &Fact) -> Line {
         ("result", json!(result.as_str())),
         ("reason", json!(reason)),
     ];
-    Line::new(level, "job", Some(unit), message).with(fields)
+    Line::new(Level::of(fact), "job", Some(unit), message).with(fields)
 }
 
 fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
@@ -705,14 +740,9 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         return describe_whole(fact);
     };
     let directive = role.directive();
-    let level = match (role, clean) {
-        (_, true) => Level::Debug,
-        (ProcessRole::ExecCondition, false) => Level::Info, // "no" is an answer
-        (_, false) => Level::Warn,
-    };
-    let (level, message) = match exec_error {
-        Some(error) => (level.min(Level::Warn), format!("{directive}: {error}")),
-        None => (level, format!("{directive} {exit} after {}", span(*ran))),
+    let message = match exec_error {
+        Some(error) => format!("{directive}: {error}"),
+        None => format!("{directive} {exit} after {}", span(*ran)),
     };
     let status = match exit {
         ExitStatus::Exited(code) => json!(code),
@@ -726,8 +756,11 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         ("clean", json!(clean)),
         ("ran_usec", json!(micros(*ran))),
     ];
-    Line::new(level, "exit", Some(unit), message).of(*invocation).with(fields)
+    Line::new(Level::of(fact), "exit", Some(unit), message).of(*invocation).with(fields)
 }
+
+#[path = "report_rolling.rs"]
+mod rolling;
 
 #[cfg(test)]
 #[path = "report_tests.rs"]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::unit::instances::Capacity;
 use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::{Unit, UnitName, UnitSet};
 
@@ -620,6 +621,44 @@ pub enum StopCause {
     NothingLeft,
 }
 
+/// How the replacement of a service's instances goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RollEvent {
+    /// It begins.
+    Begun,
+    /// An instance has been up for `RuntimeMaxSec=` and is to be replaced by one like it.
+    Recycles {
+        /// Which.
+        instance: UnitName,
+    },
+    /// An instance has been replaced, and its successor stayed up.
+    Replaced {
+        /// Which.
+        instance: UnitName,
+    },
+    /// A replacement failed, and the next one has its turn all the same.
+    GoesOn {
+        /// Which, and how.
+        reason: String,
+    },
+    /// A replacement failed: those made so far are undone.
+    GoesBack {
+        /// Which, and how.
+        reason: String,
+    },
+    /// All that had been replaced has its old definition again.
+    WentBack,
+    /// A replacement failed: what is not replaced yet stays.
+    Halted {
+        /// Which, how, and what stays.
+        reason: String,
+    },
+    /// Something else took its place, or its service is being stopped.
+    Interrupted,
+    /// It is done.
+    Ended,
+}
+
 /// Something that happened, for the log and for who listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fact {
@@ -704,6 +743,57 @@ pub enum Fact {
         /// Which unit.
         unit: UnitName,
         /// So many starts…
+        burst: u32,
+        /// …in so long.
+        interval: Duration,
+    },
+    /// The start limit refused an instance; as its siblings serve, it is tried again, but seldom.
+    Exhausted {
+        /// Which instance.
+        unit: UnitName,
+        /// So many starts…
+        burst: u32,
+        /// …in so long were not enough.
+        interval: Duration,
+        /// How many instances are up…
+        up: u32,
+        /// …of how many.
+        total: u32,
+        /// How long it waits from now on.
+        delay: Duration,
+    },
+    /// Another number of instances is wanted.
+    Scaled {
+        /// Of which service.
+        unit: UnitName,
+        /// So many were wanted…
+        from: u32,
+        /// …and so many are now.
+        to: u32,
+    },
+    /// The instances of a service are being replaced.
+    Roll {
+        /// Which service.
+        unit: UnitName,
+        /// What happened.
+        what: RollEvent,
+        /// So many instances have been replaced…
+        done: u32,
+        /// …of so many.
+        total: u32,
+    },
+    /// The sockets of a unit could not be opened: it is not started.
+    ListenFailed {
+        /// Which unit.
+        unit: UnitName,
+        /// Why, in a sentence that names the address.
+        reason: String,
+    },
+    /// Connections started a service again and again in vain: its sockets are closed.
+    TriggerLimitHit {
+        /// Whose sockets.
+        unit: UnitName,
+        /// So many connections…
         burst: u32,
         /// …in so long.
         interval: Duration,
@@ -813,6 +903,8 @@ pub struct ManagerConfig {
     pub stop_signal: Option<Signal>,
     /// The unit that is the COMMAND of the command line: then signals are its.
     pub command: Option<UnitName>,
+    /// What `Instances = "auto"` goes by.
+    pub capacity: Capacity,
     /// Jitter and invocation ids come from this.
     pub seed: u64,
 }

@@ -13,20 +13,31 @@ mod backoff;
 mod ends;
 pub mod event;
 mod graph;
+#[cfg(test)]
+mod instance_stories;
+mod instances;
 mod job;
 mod out;
 mod phases;
 mod random;
 mod reload;
+mod replace;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod roll_stories;
+mod rollout;
+mod scale;
 mod service;
 mod settle;
 mod shutdown;
 mod signals;
+#[cfg(test)]
+mod socket_stories;
 mod sockets;
 pub mod state;
 pub mod status;
+mod steering;
 #[cfg(test)]
 mod stories;
 pub mod time;
@@ -39,10 +50,12 @@ use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
-use job::Jobs;
+use instances::Group;
+use job::{Job, Jobs};
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
+use sockets::Sockets;
 use time::Timestamp;
 
 /// The boot, until its last job has ended.
@@ -59,13 +72,17 @@ pub struct Manager {
     config: ManagerConfig,
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
+    /// Services with `Instances=`.
+    groups: BTreeMap<UnitName, Group>,
+    /// Groups of which an instance changed: conclusions are still to be drawn.
+    touched: BTreeSet<UnitName>,
     jobs: Jobs,
+    sockets: Sockets,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
     out: Out,
     /// Every unit that has one, under its earliest deadline.
     deadlines: BTreeSet<(Timestamp, UnitName)>,
-    indexed: BTreeMap<UnitName, Timestamp>,
     boot: Option<Boot>,
     booted: bool,
     /// Services that run or wait.
@@ -74,6 +91,8 @@ pub struct Manager {
     shutdown: Option<Shutdown>,
     /// rinit's exit status, once something has decided it: the first cause wins.
     verdict: Option<u8>,
+    /// What decided it wants the machine to start again.
+    reboot: bool,
     /// The status of the first unit that failed.
     first_failure: Option<u8>,
     /// A start job failed by dependency or assertion.
@@ -86,24 +105,30 @@ impl Manager {
         let graph = Graph::new(&units);
         let services =
             units.units.values().map(|unit| (unit.name.clone(), Service::new(Arc::clone(unit))));
-        Manager {
+        let names: Vec<UnitName> = units.units.keys().cloned().collect();
+        let mut manager = Manager {
             services: services.collect(),
+            groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
+            sockets: Sockets::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
-            indexed: BTreeMap::new(),
             boot: None,
             booted: false,
             live: 0,
             shutdown: None,
             verdict: None,
+            reboot: false,
             first_failure: None,
             start_refused: false,
             units,
             config,
-        }
+        };
+        names.iter().for_each(|name| manager.classify(name));
+        manager
     }
 
     /// Takes one event. A spurious or stale one changes nothing.
@@ -148,8 +173,9 @@ impl Manager {
             Event::FoundMain { unit, main } => {
                 self.with(&unit, |service, out| service.on_found_main(out, main));
             }
-            // Nothing asks for these yet.
-            Event::Listening { .. } | Event::Connection { .. } | Event::Quiet { .. } => (),
+            Event::Listening { unit, outcome } => self.on_listening(&unit, outcome),
+            Event::Connection { unit } => self.on_connection(&unit),
+            Event::Quiet { unit } => self.on_quiet(&unit),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -184,7 +210,9 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        self.index_deadline(unit);
+        let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+        let job = self.jobs.get(unit);
+        index_deadline(&mut self.deadlines, service, job, more, self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -194,22 +222,20 @@ impl Manager {
     }
 
     fn index_deadline(&mut self, unit: &UnitName) {
-        let service = self.services.get(unit).and_then(Service::next_deadline);
-        let job = self.jobs.get(unit);
-        let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
-        // An idle start that has waited enough may still wait for others: nothing is due then.
-        let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let next = waits.into_iter().flatten().chain(service).min();
-        if self.indexed.get(unit).copied() == next {
-            return;
+        if let Some(service) = self.services.get_mut(unit) {
+            let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+            let job = self.jobs.get(unit);
+            index_deadline(&mut self.deadlines, service, job, more, self.out.now);
         }
-        if let Some(old) = self.indexed.remove(unit) {
-            self.deadlines.remove(&(old, unit.clone()));
+    }
+
+    /// The unit is gone, and with it what it waited for.
+    fn forget(&mut self, unit: &UnitName) -> Option<Service> {
+        let mut service = self.services.remove(unit)?;
+        if let Some(at) = service.indexed.take() {
+            self.deadlines.remove(&(at, unit.clone()));
         }
-        if let Some(at) = next {
-            self.indexed.insert(unit.clone(), at);
-            self.deadlines.insert((at, unit.clone()));
-        }
+        Some(service)
     }
 
     fn on_timer(&mut self) {
@@ -222,7 +248,17 @@ impl Manager {
             .collect();
         for unit in due {
             self.on_job_timer(&unit);
-            self.with(&unit, Service::on_timer);
+            let late = |service: &Service| service.next_deadline().is_some_and(|at| at <= now);
+            let quiescing = |service: &Service| service.is_quiescing() && late(service);
+            if self.services.get(&unit).is_some_and(quiescing) {
+                self.on_quiet(&unit);
+            } else if self.may_go_on(&unit) {
+                self.with(&unit, Service::on_timer);
+            }
+            let group = self.group_of(&unit).unwrap_or(&unit);
+            if self.groups.contains_key(group) {
+                self.touched.insert(group.clone());
+            }
         }
         self.on_shutdown_timer();
     }
@@ -252,8 +288,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
-            Request::Scale { unit, .. } => {
-                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            Request::Scale { unit, count } => {
+                self.scale(client, &unit, count);
+                return;
             }
             Request::Load { units } => {
                 self.load(units);
@@ -267,6 +304,41 @@ impl Manager {
         };
         self.out.act(Action::Reply { client, reply });
     }
+}
+
+/// Keeps a service in `deadlines` under the earliest of its own and of its job's.
+fn index_deadline(
+    deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
+    service: &mut Service,
+    job: Option<&Job>,
+    more: Option<Timestamp>,
+    now: Timestamp,
+) {
+    let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
+    // An idle start that has waited enough may still wait for others: nothing is due then.
+    let waits = waits.map(|at| at.filter(|at| *at > now));
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).chain(more).min();
+    let old = std::mem::replace(&mut service.indexed, next);
+    if old == next {
+        return;
+    }
+    if let Some(old) = old {
+        deadlines.remove(&(old, service.name().clone()));
+    }
+    if let Some(at) = next {
+        deadlines.insert((at, service.name().clone()));
+    }
+}
+
+/// What a unit waits for besides its own life: its instances, its sockets.
+fn more_deadlines(
+    groups: &BTreeMap<UnitName, Group>,
+    sockets: &Sockets,
+    unit: &UnitName,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let group = groups.get(unit).and_then(|group| group.next_deadline(now));
+    [group, sockets.close_at(unit)].into_iter().flatten().min()
 }
 
 /// "No such file or directory", the same on every Linux (errno(3)).

@@ -397,10 +397,16 @@ impl<'a> Checker<'a> {
             Fact::Health { unit, healthy: false, stops, .. } => {
                 self.said_unhealthy(self.plan.index(unit), *stops);
             }
-            Fact::Health { .. } | Fact::Status { .. } => (),
+            Fact::Health { .. }
+            | Fact::Status { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }

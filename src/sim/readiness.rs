@@ -67,10 +67,14 @@ impl Checker<'_> {
         let probed = service.health.as_ref().is_some_and(|health| health.check.is_some());
         word.missing = PROCESS;
         if service.kind != ServiceType::Oneshot {
-            word.missing |= u8::from(notifies) * NOTICE
-                | u8::from(service.notification_fd.is_some()) * LINE
-                | u8::from(probed) * HEALTH
-                | u8::from(service.ready_on_accept) * ACCEPT;
+            for (declared, bit) in [
+                (notifies, NOTICE),
+                (service.notification_fd.is_some(), LINE),
+                (probed, HEALTH),
+                (service.ready_on_accept, ACCEPT),
+            ] {
+                word.missing |= u8::from(declared) * bit;
+            }
         }
     }
 

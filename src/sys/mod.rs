@@ -4,21 +4,32 @@
 //! unknown there; they meet in `init`. **Invariant:** a call here returns at once; the one call
 //! that waits is `Poll::poll` in `init::event_loop` (the last stand waits with a deadline).
 
+pub mod activity;
 mod child;
 pub mod clock;
 pub mod early;
 pub mod exec;
 pub mod glob;
+pub mod http_probe;
 pub mod identity;
 pub mod kill;
 mod launch;
+pub mod listen;
+pub mod listener;
+pub mod machine;
 pub mod memory;
+pub mod notify;
 pub mod peer;
+pub mod pidfd;
+pub mod probe;
 pub mod proc;
+pub mod proc_sockets;
 mod raw;
 pub mod reap;
 pub mod signals;
+pub mod socket;
 pub mod stderr;
+pub mod steer;
 pub mod terminal;
 
 use std::io;

@@ -20,6 +20,7 @@ use super::environment::{
     Environment, apply_unset, is_variable_name, parse_assignments, parse_environment_file,
 };
 use super::name::UnitName;
+use super::notification::{NotifyMessage, is_fd_name};
 use super::service::{ExitStatusSet, Resource};
 use super::specifier::{HostFacts, Specifiers, escape, escape_path, unescape, unescape_path};
 use super::syntax::split_words;
@@ -103,6 +104,33 @@ const PIECES: [&str; 64] = [
     "yes",
 ];
 
+const NOTIFY_PIECES: [&str; 24] = [
+    "READY=1",
+    "RELOADING=1",
+    "STOPPING=1",
+    "STATUS=",
+    "ERRNO=",
+    "MAINPID=",
+    "WATCHDOG=",
+    "WATCHDOG_USEC=",
+    "EXTEND_TIMEOUT_USEC=",
+    "MONOTONIC_USEC=",
+    "FDSTORE=1",
+    "FDSTOREREMOVE=1",
+    "FDNAME=",
+    "FDPOLL=0",
+    "BARRIER=1",
+    "trigger",
+    "\n",
+    "\n",
+    "\r",
+    "0",
+    "1",
+    "-",
+    ":",
+    "\u{e9}",
+];
+
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => select(PIECES.as_slice()).prop_map(str::to_string),
@@ -183,7 +211,7 @@ proptest! {
     fn no_text_panics_a_parser(text in any_text()) {
         let (unit, host) = (UnitName::parse(r"a-b@c\x2dd.service").unwrap(), HostFacts::default());
         every_value_parser(&text);
-        every_line_parser(&text, &Specifiers { unit: &unit, fragment: None, host: &host });
+        every_line_parser(&text, &Specifiers { unit: &unit, fragment: None, host: &host, instances: false });
     }
 
     #[test]
@@ -197,6 +225,28 @@ proptest! {
         let mut environment: Environment = assignments.into_iter().collect();
         apply_unset(&mut environment, &["A".to_string(), "AA=".to_string()]);
         assert!(!environment.contains_key(std::ffi::OsStr::new("A")));
+    }
+
+    /// Lines that nearly are what sd_notify(3) knows, and bytes between them.
+    #[test]
+    fn no_bytes_panic_the_reader_of_notifications(pieces in proptest::collection::vec(
+        prop_oneof![
+            8 => select(NOTIFY_PIECES.as_slice()).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ], 0..24)
+    ) {
+        let bytes = pieces.concat();
+        let message = NotifyMessage::parse(&bytes);
+        assert!(message.main_pid.is_none_or(|pid| pid > 0));
+        assert!(message.fdname.as_deref().is_none_or(is_fd_name));
+        assert!(message.status.as_deref().is_none_or(|status| !status.contains(['\n', '\0'])));
+        if message.barrier {
+            let alone = NotifyMessage { barrier: true, ..NotifyMessage::default() };
+            assert_eq!(message, alone);
+        }
+        // A line more changes nothing that was said before it, unless it is a barrier.
+        let more = [bytes.as_slice(), b"\nX=1\n"].concat();
+        assert_eq!(NotifyMessage::parse(&more), message);
     }
 
     #[test]
@@ -438,7 +488,7 @@ fn command_lines_are_refused_as_systemd_refuses_them() {
     let said = String::from_utf8(output.stderr).unwrap();
     for (number, line) in LINES.iter().enumerate() {
         let fatal = format!("rinit-line{number}.service: Unit configuration has fatal error");
-        let specifiers = Specifiers { unit: &unit, fragment: None, host: &host };
+        let specifiers = Specifiers { unit: &unit, fragment: None, host: &host, instances: false };
         let errors = parse_commands(line, &specifiers).1;
         assert_eq!(!errors.is_empty(), said.contains(&fatal), "{line}: {errors:?}\n{said}");
     }

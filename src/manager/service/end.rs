@@ -56,10 +56,12 @@ impl Service {
         let service = &self.unit.service;
         if self.up.is_some_and(|up| up >= service.restart_reset) {
             self.attempt = 0;
+            self.place.exhausted = false;
         }
         self.attempt = self.attempt.saturating_add(1);
         let formula = restart_delay(service, self.attempt);
         let formula = if formula.is_zero() { at_zero(self.attempt) } else { formula };
+        let formula = if self.place.exhausted { self.exhausted_delay() } else { formula };
         let delay = out.random.jitter(formula);
         out.record(Fact::RestartScheduled {
             unit: self.unit.name.clone(),

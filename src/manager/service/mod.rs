@@ -8,12 +8,15 @@
 
 mod end;
 mod health;
+mod instance;
 mod notify;
+mod quiesce;
 mod ready;
 mod run;
 mod start;
 mod stop;
 
+pub(super) use instance::Place;
 pub(super) use start::StartReason;
 
 use std::sync::Arc;
@@ -93,6 +96,8 @@ pub(super) struct Service {
     pub abandon_at: Option<Timestamp>,
     /// Its handlers know that the start limit refuses it; they are not started for each refusal.
     pub limit_told: bool,
+    /// The deadline under which the manager has it listed.
+    pub indexed: Option<Timestamp>,
     start_limit: StartLimit,
     /// Restarts in a row, as the backoff counts them.
     attempt: u32,
@@ -136,6 +141,10 @@ pub(super) struct Service {
     may_restart: bool,
     /// This stop is the first half of a restart: `RestartKillSignal=`.
     restarting: bool,
+    /// What only one of several instances has.
+    pub place: Place,
+    /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
+    quiescing: bool,
 }
 
 impl Service {
@@ -157,6 +166,7 @@ impl Service {
             graceful_until: None,
             abandon_at: None,
             limit_told: false,
+            indexed: None,
             start_limit: StartLimit::default(),
             attempt: 0,
             index: 0,
@@ -182,6 +192,8 @@ impl Service {
             clearing: None,
             may_restart: false,
             restarting: false,
+            place: Place::default(),
+            quiescing: false,
         }
     }
 
@@ -219,7 +231,8 @@ impl Service {
         let retry = self.retry.map(|retry| retry.at);
         let probes = self.probes.as_ref().and_then(|probes| probes.next_deadline());
         let own = [self.deadline, self.runtime_deadline, self.watchdog_deadline, self.late_at];
-        own.into_iter().chain([retry, self.search.again_at(), probes]).flatten().min()
+        let more = [retry, self.search.again_at(), probes, self.place.recovers_at];
+        own.into_iter().chain(more).flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -227,6 +240,7 @@ impl Service {
         self.start_limit.reset();
         self.attempt = 0;
         self.n_restarts = 0;
+        self.place.exhausted = false;
         if self.state == SubState::Failed {
             self.result = ServiceResult::Success;
             self.enter(out, SubState::Dead, None);
@@ -241,6 +255,7 @@ impl Service {
         self.late_at = None;
         self.clearing = None;
         self.leave_behind(state);
+        self.quiescing = false;
         if state != SubState::Condition {
             self.checking = false;
         }
@@ -277,6 +292,7 @@ impl Service {
         let starts = matches!(state, SubState::Start | SubState::StartPost);
         if !up {
             self.runtime_deadline = None;
+            self.place.is_not_up();
         }
         if !up && state != SubState::StartPost {
             self.watchdog_deadline = None;

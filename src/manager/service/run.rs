@@ -18,6 +18,7 @@ impl Service {
         self.ready_at = Some(out.now);
         if self.main.is_some() || self.is_mainless() {
             self.run_on(out);
+            self.recover_later(out);
             let service = &self.unit.service;
             let extra = out.random.up_to(service.runtime_randomized_extra);
             self.runtime_deadline = match (service.runtime_max, service.kind) {
@@ -151,6 +152,7 @@ impl Service {
         match self.state {
             SubState::Start => self.main_ended_in_start(out, result, exit),
             SubState::Running => self.main_gone(out),
+            SubState::Stop if self.quiescing => self.exec_stop(out),
             SubState::StopSigterm
             | SubState::StopSigkill
             | SubState::StopWatchdog
@@ -271,9 +273,12 @@ impl Service {
         if self.late_at.is_some_and(|at| at <= out.now) {
             self.signal_late(out);
         }
+        self.recover(out);
         if self.deadline.is_some_and(|deadline| deadline <= out.now) {
             self.deadline = None;
             self.timed_out(out);
+        } else if self.is_recycled(out.now) {
+            self.runtime_deadline = None;
         } else if self.runtime_deadline.is_some_and(|deadline| deadline <= out.now) {
             self.runtime_deadline = None;
             self.record_timeout(out, None, String::new());

@@ -52,6 +52,22 @@ impl Service {
         }
     }
 
+    /// Nothing of it can be started: its sockets could not be opened.
+    pub fn cannot_start(&mut self, out: &mut Out, result: ServiceResult, reason: String) {
+        if !self.is_down() && self.state != SubState::AutoRestart {
+            return;
+        }
+        self.held = false;
+        self.begin_run(out);
+        self.enter(out, SubState::Condition, None);
+        self.main_exit = None;
+        self.failed_exit = None;
+        self.result = result;
+        self.may_restart = false;
+        self.verdict = Some(Box::new((JobResult::Failed, reason)));
+        self.enter(out, SubState::Failed, None);
+    }
+
     fn begin_run(&mut self, out: &mut Out) {
         self.result = ServiceResult::Success;
         self.invocation = InvocationId(out.random.next_wide());
@@ -93,13 +109,21 @@ impl Service {
 
     /// A start is counted only once its conditions hold (systemd's `unit_start`).
     fn conditions_met(&mut self, out: &mut Out) {
+        if self.is_group() {
+            self.show(out, SubState::Start); // its instances are started now
+            return;
+        }
         let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
-        if self.start_limit.allow(out.now, burst, interval) {
+        if self.place.exhausted || self.start_limit.allow(out.now, burst, interval) {
             self.limit_told = false;
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
             self.failed_exit = None;
             self.run_list(out, ProcessRole::ExecCondition);
+            return;
+        }
+        if self.may_be_exhausted() {
+            self.exhaust(out);
             return;
         }
         out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });

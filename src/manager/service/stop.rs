@@ -29,6 +29,7 @@ impl Service {
             | SubState::StartPost
             | SubState::Reload => self.signal(out, SubState::StopSigterm),
             SubState::Running | SubState::Exited => self.exec_stop(out),
+            SubState::Stop if self.quiescing => self.exec_stop(out),
             // Already on its way; a budget may have cut the time that it has.
             SubState::Stop
             | SubState::StopSigterm
@@ -42,6 +43,9 @@ impl Service {
 
     /// Applies the limits of the budget to the wait that is under way.
     pub fn cut(&mut self, out: &Out) {
+        if self.is_group() {
+            return; // it waits for its instances, and they are cut
+        }
         let far = Duration::from_secs(u64::MAX / 4);
         let limit = self.limited(out.now, self.state, far);
         if limit < out.now.after(far) {
@@ -196,7 +200,7 @@ impl Service {
         }
     }
 
-    fn sends_signals(&self) -> bool {
+    pub(super) fn sends_signals(&self) -> bool {
         matches!(
             self.state,
             SubState::StopSigterm
