@@ -77,6 +77,16 @@ labels! {
     RequestUnit = "request-unit",
     Signal = "signal",
     Stale = "stale",
+    Talk = "talk",
+    Access = "access",
+    Watchdog = "watchdog",
+    Health = "health",
+    Notice = "notice",
+    NoticeDelay = "notice-delay",
+    Ping = "ping",
+    Daemon = "daemon",
+    Probe = "probe",
+    ProbeDelay = "probe-delay",
 }
 
 /// The recorded decisions, by label.
