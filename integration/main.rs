@@ -8,6 +8,7 @@
 mod harness;
 mod http;
 mod lines;
+mod load;
 mod tools;
 
 mod bad_input;
