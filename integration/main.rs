@@ -9,6 +9,7 @@ mod harness;
 mod http;
 mod lines;
 mod load;
+mod load_client;
 mod tools;
 
 mod bad_input;

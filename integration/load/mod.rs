@@ -15,15 +15,15 @@
 //! | `client` | the loop: arrivals, deadlines, events |
 //! | `connection` | one connection: connect, pause, send, receive, how it was cut |
 //! | `answer` | the bytes of an answer |
+//! | `hands` | not of the client: which connections a server's process has accepted |
 #![allow(dead_code, reason = "tests and benchmark each use a part of it")]
 
 mod answer;
 mod client;
 mod connection;
+mod hands;
 mod plan;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 
 use client::Client;
+pub use hands::in_hands;
 pub use plan::Plan;
 pub use tally::{Kind, Tally};
 

@@ -142,7 +142,7 @@ impl Tally {
         self.micros.push(u32::try_from(arrival.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
 
-    pub(super) fn add_failure(&mut self, kind: Kind, arrival: Instant, port: u16) {
+    pub fn add_failure(&mut self, kind: Kind, arrival: Instant, port: u16) {
         let (at, after) = (self.begin.elapsed(), arrival.elapsed());
         self.failures.push(Failure { kind, at, after, port });
     }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::{Kind, Load, Plan, Tally};
 use crate::harness::DEADLINE;
+use crate::load::{Kind, Load, Plan, Tally, in_hands};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nx-worker: 7\r\nx-version: 2\r\ncontent-length: 2\r\n\r\nok";
 
@@ -237,4 +237,20 @@ fn a_tally_reads_as_a_sentence() {
         tally.add_failure(kind, tally.begin, 0);
     }
     assert_eq!(tally.to_string(), "3 of 4200 lost: 2 cut, 1 timed out");
+}
+
+/// This process accepts one connection and leaves another in the queue.
+#[test]
+fn only_what_was_accepted_is_in_a_process_s_hands() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (first, second) = (TcpStream::connect(address), TcpStream::connect(address));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let accepted = listener.accept().unwrap().0;
+    let me = std::process::id() as i32;
+    let ports = in_hands(me, address.port());
+    assert!(ports.contains(&first.local_addr().unwrap().port()), "{ports:?}");
+    assert!(!ports.contains(&second.local_addr().unwrap().port()), "{ports:?}");
+    drop(accepted);
+    assert!(in_hands(me, address.port()).is_empty());
 }
