@@ -24,6 +24,9 @@ pub struct Options {
     pub shows_logs: bool,
 }
 
+/// A subject that is not here, and why.
+pub type Missing = (Subject, String);
+
 /// What the command line asks for.
 pub enum Wish {
     /// To measure.
@@ -68,7 +71,7 @@ impl Options {
     }
 
     /// The subjects to measure, and those that cannot be, with the reason.
-    pub fn installed(&self) -> Result<(Vec<Subject>, Vec<(Subject, String)>), String> {
+    pub fn installed(&self) -> Result<(Vec<Subject>, Vec<Missing>), String> {
         let is_wanted = |subject: &Subject| {
             if self.subjects.is_empty() {
                 subject.is_usual()

@@ -175,6 +175,7 @@ fn unit(subject: Subject, setup: &Setup, address: SocketAddr) -> String {
          Instances = {WORKERS}\n\
          Restart = \"always\"\n\
          {delay}{ready}\
+         RollingUpdate = {{ MonitorSec = \"1s\" }}\n\
          [Socket]\n\
          ListenStream = \"{address}\"\n\
          DeferAcceptSec = \"5s\"\n\

@@ -159,6 +159,7 @@ impl Connection {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is std's, and open")]
 fn kind_of_connect(error: ErrorKind) -> Kind {
     match error {
         ErrorKind::ConnectionRefused => Kind::Refused,

@@ -46,7 +46,7 @@ pub struct Load {
 
 /// What the client's thread and its owner share.
 #[derive(Default)]
-pub(self) struct Shared {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
