@@ -183,6 +183,9 @@ fn type_word(kind: ServiceType) -> &'static str {
         ServiceType::Exec => "exec",
         ServiceType::Oneshot => "oneshot",
         ServiceType::Idle => "idle",
+        ServiceType::Notify => "notify",
+        ServiceType::NotifyReload => "notify-reload",
+        ServiceType::Forking => "forking",
     }
 }
 

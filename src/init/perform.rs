@@ -41,6 +41,16 @@ impl Shell {
             Action::Reply { client, reply } => {
                 self.reply(client, reply);
             }
+            // No unit asks for these yet.
+            Action::Probe { .. }
+            | Action::FindMain { .. }
+            | Action::Listen { .. }
+            | Action::Unlisten { .. }
+            | Action::Await { .. }
+            | Action::Quiesce { .. }
+            | Action::Resume { .. }
+            | Action::Steer { .. }
+            | Action::Rename { .. } => (),
             Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),

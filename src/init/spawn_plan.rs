@@ -345,7 +345,8 @@ fn stdio(exec: &ExecContext, is_commands: bool) -> Result<[Stdio; 3], ExecError>
 
 fn input_stream(stream: &StandardStream, terminal: &str) -> Result<Stdio, ExecError> {
     match stream {
-        StandardStream::Inherit => Ok(Stdio::Inherit),
+        // No unit can say `socket` yet.
+        StandardStream::Inherit | StandardStream::Socket => Ok(Stdio::Inherit),
         StandardStream::Null => open("/dev/null", libc::O_RDONLY),
         StandardStream::Tty => Ok(Stdio::Open {
             path: c_string(terminal)?,
@@ -365,7 +366,7 @@ fn output_stream(
 ) -> Result<Stdio, ExecError> {
     let create = libc::O_WRONLY | libc::O_CREAT;
     match stream {
-        StandardStream::Inherit => Ok(inherited),
+        StandardStream::Inherit | StandardStream::Socket => Ok(inherited),
         StandardStream::Null => open("/dev/null", libc::O_WRONLY),
         StandardStream::Tty => open(terminal, libc::O_WRONLY),
         StandardStream::File(path) => open(path, create),

@@ -11,6 +11,7 @@ use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::{Unit, UnitName, UnitSet};
 
 use super::state::{ServiceResult, SubState};
+use super::time::Timestamp;
 
 /// One spawned process. Never reused, so an event about a dead process can be told from a live one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -191,8 +192,75 @@ pub enum Request {
         /// Only say what would be done.
         dry_run: bool,
     },
+    /// Have so many instances of a service with `Instances=`.
+    Scale {
+        /// Of which.
+        unit: UnitName,
+        /// How many; 0 is allowed here only.
+        count: u32,
+    },
     /// Stop everything and exit, as a stop signal does.
     Shutdown,
+}
+
+/// What a process said over `NOTIFY_SOCKET` (sd_notify(3)), as far as it concerns its unit's
+/// life; descriptors and barriers are the shell's.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Notice {
+    /// `READY=1`, `RELOADING=1` or `STOPPING=1`: the last of them in the message.
+    pub state: Option<NoticeState>,
+    /// `STATUS=`.
+    pub status: Option<String>,
+    /// `ERRNO=`.
+    pub errno: Option<i32>,
+    /// `MAINPID=`: a living process of the unit, under the name that its end will have.
+    pub main: Option<ProcessId>,
+    /// `EXTEND_TIMEOUT_USEC=`.
+    pub extend_timeout: Option<Duration>,
+    /// `WATCHDOG=`.
+    pub watchdog: Option<Watchdog>,
+    /// `WATCHDOG_USEC=`.
+    pub watchdog_period: Option<Duration>,
+}
+
+/// The state that a service says it is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoticeState {
+    /// `READY=1`.
+    Ready,
+    /// `RELOADING=1`, with `MONOTONIC_USEC=` if it came along.
+    Reloading(Option<Timestamp>),
+    /// `STOPPING=1`.
+    Stopping,
+}
+
+/// `WATCHDOG=`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watchdog {
+    /// `WATCHDOG=1`: it lives.
+    Ping,
+    /// `WATCHDOG=trigger`: as if it had not said so in time.
+    Trigger,
+}
+
+/// How a process is asked whether its service is well.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ProbeKind {
+    /// `Http=`, `Tcp=` or `Exec=` of `[Health]`.
+    Health,
+    /// `ReadyOn = "accept"`: whether it waits for connections.
+    Accept,
+    /// `StallSec=`: whether connections wait and it does nothing.
+    Stall,
+}
+
+/// What a probe came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProbeOutcome {
+    /// It is well.
+    Good,
+    /// It is not; why, in words.
+    Bad(String),
 }
 
 /// `--kill-whom=` of systemctl(1).
@@ -297,6 +365,53 @@ pub enum Event {
         /// All of them, verified.
         units: Option<UnitSet>,
     },
+    /// A process of the unit said something over `NOTIFY_SOCKET`.
+    Notified {
+        /// Which unit.
+        unit: UnitName,
+        /// Which of its processes, if it is one that rinit forked or took as a main process.
+        process: Option<ProcessId>,
+        /// What.
+        notice: Notice,
+    },
+    /// A newline came on `NotificationFd=`.
+    SaidReady {
+        /// From which main process.
+        process: ProcessId,
+    },
+    /// The answer to [`Action::Probe`].
+    Probed {
+        /// Which main process was asked.
+        process: ProcessId,
+        /// In which way.
+        kind: ProbeKind,
+        /// What it came to.
+        outcome: ProbeOutcome,
+    },
+    /// The answer to [`Action::FindMain`]: the daemon that a `Type=forking` start left.
+    FoundMain {
+        /// Of which unit.
+        unit: UnitName,
+        /// The process, from now on known by this name; `Err`: there is none, and why.
+        main: Result<ProcessId, String>,
+    },
+    /// The answer to [`Action::Listen`].
+    Listening {
+        /// Whose sockets.
+        unit: UnitName,
+        /// Whether all are open; why not, in words.
+        outcome: Result<(), String>,
+    },
+    /// Somebody connects to a socket that [`Action::Await`] waits on.
+    Connection {
+        /// Whose socket.
+        unit: UnitName,
+    },
+    /// The answer to [`Action::Quiesce`]: nothing waits in the queues any more.
+    Quiet {
+        /// The unit of the request.
+        unit: UnitName,
+    },
     /// No process of the unit is left: always follows [`Action::KillUnit`], at once if there was none.
     Empty {
         /// Which unit.
@@ -374,6 +489,65 @@ pub enum Action {
         unit: UnitName,
         /// What; `None`: nothing, only watch until it is empty.
         signal: Option<Signal>,
+    },
+    /// Ask a main process whether it is well; answered by [`Event::Probed`] within `TimeoutSec=`,
+    /// or not at all if the process is gone. Each kind is asked once at a time.
+    Probe {
+        /// Which.
+        process: ProcessId,
+        /// Of which unit: its `[Health]`, its sockets.
+        unit: Arc<Unit>,
+        /// In which way.
+        kind: ProbeKind,
+    },
+    /// Find the main process of a `Type=forking` service by `PIDFile=` or by guess; answered by
+    /// [`Event::FoundMain`] at once.
+    FindMain {
+        /// Of which.
+        unit: Arc<Unit>,
+    },
+    /// Open the sockets of a unit, if they are not open; answered by [`Event::Listening`] at once.
+    Listen {
+        /// Whose.
+        unit: Arc<Unit>,
+        /// How many instances there may be: so many sockets each with `ReusePort=`.
+        instances: u32,
+    },
+    /// Close the sockets of a unit: from now on connections are refused.
+    Unlisten {
+        /// Whose.
+        unit: UnitName,
+    },
+    /// Wait for a connection on the sockets of a unit, once; answered by [`Event::Connection`].
+    Await {
+        /// Whose.
+        unit: UnitName,
+    },
+    /// Let no new connection into the queue of these sockets, and wait for what is queued to be
+    /// accepted; answered by [`Event::Quiet`] (at once if there is nothing to wait for).
+    Quiesce {
+        /// A service: its sockets. An instance of one with `ReusePort=`: its own socket.
+        unit: UnitName,
+    },
+    /// Let new connections in again after [`Action::Quiesce`].
+    Resume {
+        /// The unit of the request.
+        unit: UnitName,
+    },
+    /// From now on only these instances of a service with `ReusePort=` get new connections.
+    Steer {
+        /// The service.
+        unit: UnitName,
+        /// The numbers of its ready instances.
+        ready: Vec<u32>,
+    },
+    /// The processes of a unit belong to another name from now on: an instance takes the place
+    /// of the one it replaces.
+    Rename {
+        /// The name until now.
+        from: UnitName,
+        /// The name from now on.
+        to: UnitName,
     },
     /// The unit ended for now: forget what was recorded of its processes.
     Release {

@@ -24,6 +24,7 @@ mod service;
 mod settle;
 mod shutdown;
 mod signals;
+mod sockets;
 pub mod state;
 pub mod status;
 #[cfg(test)]
@@ -133,6 +134,14 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
+            // Nothing asks for these yet.
+            Event::Notified { .. }
+            | Event::SaidReady { .. }
+            | Event::Probed { .. }
+            | Event::FoundMain { .. }
+            | Event::Listening { .. }
+            | Event::Connection { .. }
+            | Event::Quiet { .. } => (),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -235,6 +244,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
+            Request::Scale { unit, .. } => {
+                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            }
             Request::Load { units } => {
                 self.load(units);
                 Reply::Done

@@ -171,6 +171,15 @@ impl Rig {
 
     fn perform(&mut self, action: Action, events: &mut std::collections::VecDeque<Event>) {
         match action {
+            Action::Probe { .. }
+            | Action::FindMain { .. }
+            | Action::Listen { .. }
+            | Action::Unlisten { .. }
+            | Action::Await { .. }
+            | Action::Quiesce { .. }
+            | Action::Resume { .. }
+            | Action::Steer { .. }
+            | Action::Rename { .. } => (),
             Action::Check { unit } => {
                 let unit = unit.name.clone();
                 let outcome = if self.unmet.contains(&unit) {

@@ -131,11 +131,11 @@ impl Manager {
         let restarting = self.jobs.get(unit).is_some_and(|job| job.stop_first);
         let limits = self.shutdown.as_ref().map(|s| (s.graceful_until(self.out.now, unit), s.end));
         self.jobs.run(unit);
-        self.with(unit, |service, out| {
+        self.with(unit, |service, _| {
             service.graceful_until = limits.map(|(graceful, _)| graceful);
             service.abandon_at = limits.map(|(_, end)| end);
-            service.stop(out, restarting);
         });
+        self.stop_service(unit, restarting);
         let down = self.services.get(unit).is_none_or(Service::is_down);
         let settled = !self.out.changes.iter().any(|change| change.unit == *unit);
         if down && settled {

@@ -174,6 +174,12 @@ pub enum ServiceResult {
     StartLimitHit,
     /// ExecCondition= said no.
     ExecCondition,
+    /// It did not keep to what its `Type=` promises.
+    Protocol,
+    /// It did not say `WATCHDOG=1` in time.
+    Watchdog,
+    /// Its probes failed (ours).
+    Health,
 }
 
 impl ServiceResult {
@@ -188,6 +194,9 @@ impl ServiceResult {
             ServiceResult::Resources => "resources",
             ServiceResult::StartLimitHit => "start-limit-hit",
             ServiceResult::ExecCondition => "exec-condition",
+            ServiceResult::Protocol => "protocol",
+            ServiceResult::Watchdog => "watchdog",
+            ServiceResult::Health => "health",
         }
     }
 }

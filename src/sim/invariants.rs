@@ -182,6 +182,13 @@ impl<'a> Checker<'a> {
             | Event::Exited { process, .. } => self.about = self.owner(*process).map(|(u, _)| u),
             Event::Empty { unit } => self.about = Some(self.plan.index(unit)),
             Event::NothingLeft | Event::Loaded { .. } | Event::Timer => (),
+            Event::Notified { .. }
+            | Event::SaidReady { .. }
+            | Event::Probed { .. }
+            | Event::FoundMain { .. }
+            | Event::Listening { .. }
+            | Event::Connection { .. }
+            | Event::Quiet { .. } => (),
         }
     }
 
@@ -224,6 +231,7 @@ impl<'a> Checker<'a> {
             | Request::Kill { .. }
             | Request::Load { .. }
             | Request::Apply { .. }
+            | Request::Scale { .. }
             | Request::Shutdown => None,
         };
         if unit.is_some() {
@@ -267,6 +275,15 @@ impl<'a> Checker<'a> {
             | Action::Load
             | Action::Forward { .. }
             | Action::Release { .. } => (),
+            Action::Probe { .. }
+            | Action::FindMain { .. }
+            | Action::Listen { .. }
+            | Action::Unlisten { .. }
+            | Action::Await { .. }
+            | Action::Quiesce { .. }
+            | Action::Resume { .. }
+            | Action::Steer { .. }
+            | Action::Rename { .. } => (),
         }
     }
 

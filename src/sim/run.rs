@@ -313,6 +313,15 @@ fn fingerprint(plan: &Plan, action: &Action) -> u64 {
         Action::Record(_) => (12, 0, 0),
         Action::Exit { code } => (13, u64::from(*code), 0),
         Action::Load => (14, 0, 0),
+        Action::Probe { .. }
+        | Action::FindMain { .. }
+        | Action::Listen { .. }
+        | Action::Unlisten { .. }
+        | Action::Await { .. }
+        | Action::Quiesce { .. }
+        | Action::Resume { .. }
+        | Action::Steer { .. }
+        | Action::Rename { .. } => (15, 0, 0),
     };
     mix(mix(kind, a), b)
 }
@@ -339,6 +348,15 @@ fn tell(action: &Action) -> String {
         | Action::KillEverything { .. }
         | Action::Reply { .. }
         | Action::Load
+        | Action::Probe { .. }
+        | Action::FindMain { .. }
+        | Action::Listen { .. }
+        | Action::Unlisten { .. }
+        | Action::Await { .. }
+        | Action::Quiesce { .. }
+        | Action::Resume { .. }
+        | Action::Steer { .. }
+        | Action::Rename { .. }
         | Action::Exit { .. } => format!("{action:?}"),
     }
 }

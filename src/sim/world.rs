@@ -217,6 +217,15 @@ impl World {
                 self.inbox.push_back(Event::Loaded { units: sound.then(|| plan.set.clone()) });
             }
             Action::Reply { .. } | Action::Record(_) | Action::Exit { .. } => (),
+            Action::Probe { .. }
+            | Action::FindMain { .. }
+            | Action::Listen { .. }
+            | Action::Unlisten { .. }
+            | Action::Await { .. }
+            | Action::Quiesce { .. }
+            | Action::Resume { .. }
+            | Action::Steer { .. }
+            | Action::Rename { .. } => (),
         }
     }
 
@@ -334,6 +343,13 @@ impl World {
             Event::Execed { .. } | Event::Exited { .. } | Event::NothingLeft => false,
             Event::Boot | Event::Request { .. } | Event::Loaded { .. } => false,
             Event::Signal(_) | Event::Timer => false,
+            Event::Notified { .. }
+            | Event::SaidReady { .. }
+            | Event::Probed { .. }
+            | Event::FoundMain { .. }
+            | Event::Listening { .. }
+            | Event::Connection { .. }
+            | Event::Quiet { .. } => false,
         };
         self.lives(unit)
             || self.watches.contains(&unit)

@@ -71,6 +71,7 @@ impl Copier<'_> {
             before: self.dependencies(&unit.before),
             on_failure: self.dependencies(&unit.on_failure),
             on_success: self.dependencies(&unit.on_success),
+            sockets: self.dependencies(&unit.sockets),
             ..unit.clone()
         }
     }

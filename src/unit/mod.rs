@@ -19,6 +19,7 @@ pub mod directive;
 pub mod environment;
 pub mod exit_status;
 pub mod graph;
+pub mod health;
 pub mod limit;
 #[allow(clippy::disallowed_methods)] // the only file access
 pub mod load;
@@ -29,8 +30,10 @@ pub mod process;
 #[cfg(test)]
 mod properties;
 pub mod raw;
+pub mod rolling;
 pub mod service;
 pub mod shared;
+pub mod socket;
 pub mod specifier;
 pub mod steps;
 pub mod syntax;
@@ -177,6 +180,12 @@ pub struct UnitSettings {
     pub success_action_exit_status: Option<u8>,
     /// `JobTimeoutSec=`: how long a start may wait for its turn and run; `None`: for ever.
     pub job_timeout: Option<Duration>,
+    /// `[Socket]`: of this service, or what a `.socket` unit is.
+    pub socket: Option<Box<socket::Socket>>,
+    /// `Sockets=`: socket units whose sockets this service gets as well.
+    pub sockets: Vec<Dependency>,
+    /// It is one of the instances of this service (`Instances=`), made by rinit.
+    pub instance_of: Option<UnitName>,
 }
 
 impl Unit {
@@ -221,6 +230,9 @@ impl Default for UnitSettings {
             failure_action_exit_status: None,
             success_action_exit_status: None,
             job_timeout: None,
+            socket: None,
+            sockets: Vec::new(),
+            instance_of: None,
         }
     }
 }

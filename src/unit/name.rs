@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// The longest name of a unit, suffix included (systemd.unit(5): `UNIT_NAME_MAX`).
 pub const UNIT_NAME_MAX: usize = 255;
 
+/// What sets a mark apart; no name that somebody wrote has it.
+const MARK: char = '+';
+
 /// What a unit is, told by its suffix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum UnitKind {
@@ -130,6 +133,34 @@ impl UnitName {
         &self.0
     }
 
+    /// The name of the n-th instance: `web@2.service` of `web.service`.
+    #[must_use]
+    pub fn numbered(&self, n: u32) -> UnitName {
+        UnitName(Arc::from(format!("{}@{n}{}", self.stem(), self.kind().suffix())))
+    }
+
+    /// The same name with a mark that no unit's file can have: while one instance is being
+    /// replaced by another, two processes share a place, and each needs a name of its own.
+    #[must_use]
+    pub fn marked(&self, mark: &str) -> UnitName {
+        let place = self.unmarked();
+        UnitName(Arc::from(format!("{}{MARK}{mark}{}", place.stem(), place.kind().suffix())))
+    }
+
+    /// The mark that [`UnitName::marked`] gave it.
+    pub fn mark(&self) -> Option<&str> {
+        self.stem().split_once(MARK).map(|(_, mark)| mark)
+    }
+
+    /// The name without a mark.
+    #[must_use]
+    pub fn unmarked(&self) -> UnitName {
+        match self.stem().split_once(MARK) {
+            Some((place, _)) => UnitName(Arc::from(format!("{place}{}", self.kind().suffix()))),
+            None => self.clone(),
+        }
+    }
+
     /// What its suffix says it is.
     pub fn kind(&self) -> UnitKind {
         kind_of(&self.0).unwrap_or(UnitKind::Service)
@@ -146,9 +177,10 @@ impl UnitName {
     }
 
     /// What stands between `@` and the suffix: `%i`. `None` where there is no `@`,
-    /// the empty string for a template.
+    /// the empty string for a template. A mark is no part of it.
     pub fn instance(&self) -> Option<&str> {
-        self.stem().split_once('@').map(|(_, instance)| instance)
+        let (_, instance) = self.stem().split_once('@')?;
+        Some(instance.split_once(MARK).map_or(instance, |(instance, _)| instance))
     }
 
     /// `foo@.service`: a pattern for instances that never runs itself.
@@ -191,6 +223,18 @@ mod tests {
         assert!(UnitName::parse("worker@.service").unwrap().is_template());
         assert!(!name.is_template());
         assert_eq!(UnitName::parse("web.service").unwrap().instance(), None);
+    }
+
+    #[test]
+    fn instances_and_marks() {
+        let name = UnitName::parse("web.service").unwrap().numbered(2);
+        assert_eq!(name.as_str(), "web@2.service");
+        let new = name.marked("new");
+        assert_eq!(new.as_str(), "web@2+new.service");
+        assert_eq!((new.mark(), new.instance(), new.prefix()), (Some("new"), Some("2"), "web"));
+        assert_eq!(new.marked("old1").as_str(), "web@2+old1.service");
+        assert_eq!((new.unmarked(), name.mark()), (name.clone(), None));
+        assert!(UnitName::parse(new.as_str()).is_err(), "nobody can write it");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::command::ExecCommand;
+use super::health::Health;
 use super::process::{ExitStatus, Signal};
+use super::rolling::{Instances, RollingUpdate};
 use super::shared::Shared;
 
 /// `Type=`: when the service counts as started.
@@ -23,6 +25,38 @@ pub enum ServiceType {
     Oneshot,
     /// As simple, but held back until no job is left, 5 s at most.
     Idle,
+    /// Once it says `READY=1` (sd_notify(3)).
+    Notify,
+    /// As notify; a reload is `ReloadSignal=`, `RELOADING=1` and then `READY=1`.
+    NotifyReload,
+    /// Once its first process has ended with success; the daemon that it left is the main process.
+    Forking,
+}
+
+/// `NotifyAccess=`: whose notifications are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NotifyAccess {
+    /// Nobody's.
+    #[default]
+    None,
+    /// The main process's.
+    Main,
+    /// The main and the control process's.
+    Exec,
+    /// Those of every process of the unit.
+    All,
+}
+
+/// `FileDescriptorStorePreserve=`: when what a service stored is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StorePreserve {
+    /// With each end.
+    No,
+    /// With an end that no restart follows.
+    #[default]
+    Restart,
+    /// When rinit ends.
+    Yes,
 }
 
 /// `Restart=`: which ends of the main process start it again.
@@ -118,6 +152,8 @@ pub enum StandardStream {
     Append(String),
     /// `truncate:`.
     Truncate(String),
+    /// `socket`: the one socket that it is passed.
+    Socket,
 }
 
 /// One `LimitX=`: `None` is `infinity`.
@@ -305,6 +341,33 @@ pub struct ServiceSettings {
     /// `ForwardSignals=` (ours): the signals to rinit, other than those that stop or reload it,
     /// that the main process is sent too; unset: those that it catches.
     pub forward_signals: Option<std::collections::BTreeSet<Signal>>,
+
+    /// `NotifyAccess=`; what `Type=`, `WatchdogSec=` and the store imply is in it already.
+    pub notify_access: NotifyAccess,
+    /// `NotificationFd=` (ours): a newline on this descriptor means ready.
+    pub notification_fd: Option<i32>,
+    /// `ReadyOn = "accept"` (ours): ready once its main process waits for connections.
+    pub ready_on_accept: bool,
+    /// `ReloadSignal=` (SIGHUP) of `Type=notify-reload`.
+    pub reload_signal: Signal,
+    /// `PIDFile=`: absolute.
+    pub pid_file: Option<String>,
+    /// `GuessMainPID=` (yes).
+    pub guess_main_pid: bool,
+    /// `WatchdogSec=`: how often it must say `WATCHDOG=1`; `None`: it need not.
+    pub watchdog: Option<Duration>,
+    /// `FileDescriptorStoreMax=` (0).
+    pub descriptor_store_max: u32,
+    /// `FileDescriptorStorePreserve=`.
+    pub descriptor_store_preserve: StorePreserve,
+    /// `NonBlocking=`: O_NONBLOCK on the sockets that it is passed.
+    pub non_blocking: bool,
+    /// `[Health]`.
+    pub health: Option<Box<Health>>,
+    /// `Instances=` (ours); `None`: one, without a number.
+    pub instances: Option<Instances>,
+    /// `RollingUpdate=` (ours).
+    pub rolling_update: RollingUpdate,
 }
 
 impl Default for ServiceSettings {
@@ -341,6 +404,19 @@ impl Default for ServiceSettings {
             send_sighup: false,
             send_sigkill: true,
             forward_signals: None,
+            notify_access: NotifyAccess::None,
+            notification_fd: None,
+            ready_on_accept: false,
+            reload_signal: Signal::HUP,
+            pid_file: None,
+            guess_main_pid: true,
+            watchdog: None,
+            descriptor_store_max: 0,
+            descriptor_store_preserve: StorePreserve::Restart,
+            non_blocking: false,
+            health: None,
+            instances: None,
+            rolling_update: RollingUpdate::default(),
         }
     }
 }

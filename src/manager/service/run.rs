@@ -21,10 +21,16 @@ impl Service {
             let service = &self.unit.service;
             let extra = out.random.up_to(service.runtime_randomized_extra);
             self.runtime_deadline = match (service.runtime_max, service.kind) {
-                (Some(most), ServiceType::Simple | ServiceType::Exec | ServiceType::Idle) => {
-                    Some(out.now.after(most.saturating_add(extra)))
-                }
                 (Some(_), ServiceType::Oneshot) | (None, _) => None,
+                (
+                    Some(most),
+                    ServiceType::Simple
+                    | ServiceType::Exec
+                    | ServiceType::Idle
+                    | ServiceType::Notify
+                    | ServiceType::NotifyReload
+                    | ServiceType::Forking,
+                ) => Some(out.now.after(most.saturating_add(extra))),
             };
         } else {
             self.main_gone(out);
