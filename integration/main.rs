@@ -27,3 +27,4 @@ mod signals;
 mod stop;
 mod surroundings;
 mod terminal;
+mod workers;

@@ -37,6 +37,7 @@ pub struct Group {
     status: Option<ExitStatus>,
     room: TempDir,
     shows_log: bool,
+    cpu_before: Duration,
     pub address: SocketAddr,
     pub app: App,
 }
@@ -74,8 +75,9 @@ impl Group {
             .stderr(log)
             .spawn()
             .map_err(gap)?;
+        let cpu_before = processes::cpu_of_the_dead();
         let shows_log = options.shows_logs;
-        Ok(Self { subject, child, status: None, room, shows_log, address, app })
+        Ok(Self { subject, child, status: None, room, shows_log, cpu_before, address, app })
     }
 
     /// The workers that are up.
@@ -136,9 +138,8 @@ impl Group {
 
     /// Kills everything, and tells how much CPU time it all took.
     pub fn kill(mut self) -> Duration {
-        let before = processes::cpu_of_the_dead();
         self.clear();
-        processes::cpu_of_the_dead().saturating_sub(before)
+        processes::cpu_of_the_dead().saturating_sub(self.cpu_before)
     }
 
     fn clear(&mut self) {
