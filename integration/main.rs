@@ -27,4 +27,5 @@ mod signals;
 mod stop;
 mod surroundings;
 mod terminal;
+mod vm;
 mod workers;

@@ -16,7 +16,11 @@ packages=(
   util-linux       # unshare: tests as PID 1 of a namespace
   wrk              # a second opinion on throughput in benches/workers
   procps
+  qemu-system-x86 cpio # the VM tests
 )
+# Its kernel is only unpacked: below target/.
+kernel_package=linux-image-cloud-amd64
+kernel=target/vm-kernel
 venv=target/fastapi-venv
 # The second has the first in it, and the servers that rinit is compared with.
 requirements=(integration/apps/fastapi{,-workers}/requirements.txt)
@@ -80,6 +84,24 @@ install_varlink() {
   printf '%s\n' "$wanted" >"$varlink_venv/stamp"
 }
 
+unpack_kernel() {
+  if ls "$kernel"/boot/vmlinuz-* >/dev/null 2>&1; then
+    say "kernel: $kernel is there"
+    return
+  fi
+  local package
+  package=$(apt-cache depends "$kernel_package" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+  if [ -z "$package" ]; then
+    say "kernel: no package $kernel_package here: the VM tests have none"
+    return
+  fi
+  say "kernel: unpacking $package"
+  rm -rf "$kernel"
+  mkdir -p "$kernel"
+  (cd "$kernel" && apt-get download -qq "$package" && dpkg-deb -x "$package"_*.deb . &&
+    rm -rf "$package"_*.deb lib usr) || say "kernel: $package could not be unpacked"
+}
+
 if ! command -v apt-get >/dev/null; then
   say "no apt-get here: install these yourself: ${packages[*]}"
 elif [ "$(id -u)" -ne 0 ]; then
@@ -90,4 +112,5 @@ else
 fi
 install_python_packages
 install_varlink
+unpack_kernel
 say "done"

@@ -3,15 +3,18 @@
 //! Not the loop (`init`). **Invariant:** whatever is wrong is said before anything is started,
 //! and the exit status says of which kind it was.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
-use crate::init::{self, ControlConfig, LogConfig, SocketChoice, report};
+use crate::init::{self, ControlConfig, Ended, LogConfig, SocketChoice, report};
 use crate::manager::event::ManagerConfig;
-use crate::sys::{early, memory, seed, signals};
+use crate::sys::early::{self, Inherited};
+use crate::sys::machine::{Machine, Power};
+use crate::sys::{memory, seed, signals};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
 use crate::unit::compact::compact;
@@ -32,35 +35,57 @@ const LOAD_STACK: usize = 8 << 20;
 
 /// All of rinit.
 pub fn main() -> u8 {
-    let inherited = early::at_start_of_main();
+    let mut inherited = early::at_start_of_main();
+    let Some(machine) = Machine::ours() else {
+        let arguments = std::env::args_os().skip(1).collect();
+        // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
+        std::process::exit(i32::from(start(inherited, arguments).code));
+    };
+    inherited.warnings.extend(machine.set_up());
+    let ended = start(inherited, machine.arguments(std::env::args_os().skip(1).collect()));
+    let (power, what) = match ended.reboot {
+        true => (Power::Reboot, "the machine starts again"),
+        false => (Power::Off, "the machine is switched off"),
+    };
+    say(&format!("rinit: exit status {}: {what}\n", ended.code));
+    let error = machine.end(power);
+    say(&format!("rinit: reboot(2): {error}\n"));
+    ended.code
+}
+
+/// From the command line to the end of all units.
+fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let variable = |name: &str| std::env::var(name).ok();
-    let options = match rinit::parse(std::env::args_os().skip(1), variable) {
+    let options = match rinit::parse(arguments, variable) {
         Ok(Invocation::Run(options)) => options,
         Ok(Invocation::Print(text)) => {
             let printed = io::stdout().write_all(text.as_bytes());
-            return if printed.is_ok() { 0 } else { init::SYSTEM };
+            return Ended::with(if printed.is_ok() { 0 } else { init::SYSTEM });
         }
         Err(message) => {
             say(&format!("rinit: {message}\n"));
-            return USAGE;
+            return Ended::with(USAGE);
         }
     };
     memory::prefer_small();
-    let loaded = load_apart(&request(&options, inherited.directory.as_deref()));
+    let asked = request(&options, inherited.directory.as_deref());
+    // For a bare COMMAND there is nothing to set apart, and its start is what people time.
+    let apart = asked.directories.iter().any(|directory| directory.exists());
+    let loaded = if apart { load_apart(&asked) } else { load(&asked) };
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
-        return CONFIGURATION;
+        return Ended::with(CONFIGURATION);
     }
     if options.check {
         let count = loaded.units.units.len();
         let plural = if count == 1 { "" } else { "s" };
         let text = format!("{count} unit{plural}: may be started\n");
         let printed = io::stdout().write_all(text.as_bytes());
-        return if printed.is_ok() { 0 } else { init::SYSTEM };
+        return Ended::with(if printed.is_ok() { 0 } else { init::SYSTEM });
     }
     let config = config(&options, &loaded.manager);
-    let environment = environment(&loaded.manager);
+    let environment = environment(&loaded.manager, asked.inherited_environment);
     let log = options.log();
     let control = control(&options, &loaded.manager, inherited.directory.as_deref());
     let start = inherited.directory.clone();
@@ -71,19 +96,16 @@ pub fn main() -> u8 {
     });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
-    memory::free_wholly(loaded);
-    let code = init::run(inherited, environment, units, config, log, control, reload);
-    // Not by returning: giving back the memory of a thousand units is the kernel's to do at once.
-    std::process::exit(i32::from(code))
+    if apart {
+        memory::free_wholly(loaded);
+    }
+    init::run(inherited, environment, units, config, log, control, reload)
 }
 
 /// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
 /// its own, which is empty when the units have been copied out of it and then goes back to the
 /// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
 fn load_apart(request: &LoadRequest) -> Loaded {
-    if !request.directories.iter().any(|directory| directory.exists()) {
-        return load(request); // a bare COMMAND: its start is what people time
-    }
     let loaded = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
         match builder.spawn_scoped(scope, || load(request)) {
@@ -147,11 +169,14 @@ fn control(options: &Options, section: &ManagerSection, start: Option<&Path>) ->
 }
 
 /// What units inherit: DefaultEnvironment=, and over it the environment that rinit got.
-fn environment(section: &ManagerSection) -> Environment {
+fn environment(section: &ManagerSection, inherited: Environment) -> Environment {
+    if section.environment.is_empty() {
+        return inherited;
+    }
     let defaults = section.environment.iter();
     let mut environment: Environment =
         defaults.map(|(name, value)| (name.into(), value.into())).collect();
-    environment.extend(std::env::vars_os());
+    environment.extend(inherited);
     environment
 }
 

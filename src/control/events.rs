@@ -53,8 +53,9 @@ impl<T: Event> Ring<T> {
             self.first += 1;
         }
         if self.events.len() == self.events.capacity() {
-            // Not doubled: the last step would be memory for nobody.
-            self.events.reserve_exact(64.min(EVENTS_MAX - self.events.len()));
+            // Not doubled for ever: the last step would be memory for nobody.
+            let more = self.events.len().clamp(8, 64);
+            self.events.reserve_exact(more.min(EVENTS_MAX - self.events.len()));
         }
         self.bytes += weight;
         self.events.push_back(event);

@@ -82,7 +82,7 @@ impl Members {
             leaders: BTreeSet::new(),
             recorded: BTreeMap::new(),
             of_unit: BTreeMap::new(),
-            last_pid: LastPid::open(),
+            last_pid: LastPid::default(),
             seen_to: None,
             looked: Duration::ZERO,
             unborn: BTreeSet::new(),

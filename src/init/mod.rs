@@ -8,6 +8,7 @@ mod conditions;
 mod control;
 mod event_loop;
 mod last_stand;
+mod level;
 mod members;
 mod perform;
 mod processes;
@@ -55,7 +56,23 @@ impl std::fmt::Debug for Reload {
     }
 }
 
-/// Runs the units until their end; rinit's exit status.
+/// How rinit ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// rinit's exit status.
+    pub code: u8,
+    /// What ended it wants the machine to start again.
+    pub reboot: bool,
+}
+
+impl Ended {
+    /// By this status, and no more.
+    pub fn with(code: u8) -> Ended {
+        Ended { code, reboot: false }
+    }
+}
+
+/// Runs the units until their end.
 pub fn run(
     inherited: Inherited,
     environment: Environment,
@@ -64,7 +81,7 @@ pub fn run(
     log: LogConfig,
     control: ControlConfig,
     reload: Reload,
-) -> u8 {
+) -> Ended {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
     if control.socket != SocketChoice::None {
@@ -84,16 +101,16 @@ pub fn run(
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
-            return SYSTEM;
+            return Ended::with(SYSTEM);
         }
     };
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
-        return SYSTEM;
+        return Ended::with(SYSTEM);
     }
     match catch_unwind(AssertUnwindSafe(|| shell.run())) {
-        Ok(code) => code,
-        Err(_) => last_stand::run(&mut shell),
+        Ok(code) => Ended { code, reboot: shell.manager.reboots() },
+        Err(_) => Ended::with(last_stand::run(&mut shell)),
     }
 }
 

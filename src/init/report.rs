@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control::events::{Event, Ring};
 use crate::manager::event::{
-    Fact, InvocationId, JobKind, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
+    Fact, InvocationId, JobResult, ProcessId, ProcessRole, SpawnError, StopCause,
 };
 use crate::manager::state::{ServiceResult, SubState};
 use crate::sys::stderr::Stderr;
@@ -21,35 +21,8 @@ use crate::unit::problem::{Problem, Severity};
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::timespan::format_timespan;
 
+pub use super::level::Level;
 use super::spawn_plan::{exit_code_word, exit_status_word};
-
-/// How much a line matters; the smaller, the more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Level {
-    /// Something ended that should not have, or was never done.
-    Error,
-    /// It may become worse.
-    Warn,
-    /// What a person wants to see of a healthy run.
-    Info,
-    /// Every step.
-    Debug,
-}
-
-impl Level {
-    /// Every level.
-    pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
-
-    /// Its word, as `--log-level` takes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        }
-    }
-}
 
 /// `--log-format`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,14 +71,20 @@ enum Said {
 }
 
 impl Said {
+    fn level(&self) -> Level {
+        match self {
+            Said::Message { level, .. } => *level,
+            Said::Fact { fact, own_end: true, .. } => Level::of(fact).max(Level::Info),
+            Said::Fact { fact, own_end: false, .. } => Level::of(fact),
+        }
+    }
+
     fn line(&self) -> Line {
         match self {
             Said::Message { level, text } => Line::new(*level, "message", None, &**text),
-            Said::Fact { fact, pid, message, own_end } => {
+            Said::Fact { fact, pid, message, .. } => {
                 let mut line = describe(fact, |_| *pid);
-                if line.level < Level::Info && *own_end {
-                    line.level = Level::Info;
-                }
+                line.level = self.level();
                 if let Some(message) = message {
                     (**message).clone_into(&mut line.message);
                 }
@@ -147,7 +126,10 @@ impl Event for Recorded {
     }
 
     fn is_of(&self, unit: &UnitName) -> bool {
-        self.said.line().unit.as_ref() == Some(unit)
+        match &self.said {
+            Said::Message { .. } => false,
+            Said::Fact { fact, .. } => unit_of(fact) == Some(unit),
+        }
     }
 
     fn json(&self) -> String {
@@ -240,7 +222,9 @@ impl Reporter {
     }
 
     fn say(&mut self, said: Said) {
-        self.write(&said.line());
+        if said.level() <= self.level {
+            self.write(&said.line());
+        }
         if let Some(recent) = &mut self.recent {
             let (time, monotonic) = (clock::wall_time(), clock::monotonic());
             recent.push(Recorded { time, monotonic, said });
@@ -355,9 +339,6 @@ impl Reporter {
     }
 
     fn write(&mut self, line: &Line) {
-        if line.level > self.level {
-            return;
-        }
         let mut text = match self.format {
             Format::Text => line.text(),
             Format::Json => line.json(&clock::wall(), clock::monotonic()),
@@ -433,19 +414,17 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         Fact::Started { unit, invocation, process, role } => {
             let pid = pid(*process);
             let number = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
-            let (level, message) = match role {
-                ProcessRole::ExecStart => (Level::Info, format!("started{number}")),
+            let message = match role {
+                ProcessRole::ExecStart => format!("started{number}"),
                 ProcessRole::ExecCondition
                 | ProcessRole::ExecStartPre
                 | ProcessRole::ExecStartPost
                 | ProcessRole::ExecReload
                 | ProcessRole::ExecStop
-                | ProcessRole::ExecStopPost => {
-                    (Level::Debug, format!("{} started{number}", role.directive()))
-                }
+                | ProcessRole::ExecStopPost => format!("{} started{number}", role.directive()),
             };
             let fields = vec![("role", json!(role.directive())), ("pid", json!(pid))];
-            Line::new(level, "start", Some(unit), message).of(*invocation).with(fields)
+            Line::new(Level::of(fact), "start", Some(unit), message).of(*invocation).with(fields)
         }
         Fact::Exited { .. } => describe_exit(fact, pid),
         Fact::SpawnFailed { unit, role, error, retry_in } => {
@@ -454,11 +433,12 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 SpawnError::Permanent(error) => &error.message,
             };
             let role = role.directive();
-            let (level, next) = match retry_in {
-                Some(delay) => (Level::Warn, format!(", trying again in {}", span(*delay))),
-                None => (Level::Error, String::new()),
+            let next = match retry_in {
+                Some(delay) => format!(", trying again in {}", span(*delay)),
+                None => String::new(),
             };
-            Line::new(level, "message", Some(unit), format!("{role} not started: {why}{next}"))
+            let message = format!("{role} not started: {why}{next}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::RestartScheduled { unit, delay, n_restarts, attempt } => {
             let message = format!("restarts in {} (restart {n_restarts})", span(*delay));
@@ -467,7 +447,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 ("n_restarts", json!(n_restarts)),
                 ("attempt", json!(attempt)),
             ];
-            Line::new(Level::Info, "restart", Some(unit), message).with(fields)
+            Line::new(Level::of(fact), "restart", Some(unit), message).with(fields)
         }
         Fact::StartLimitHit { unit, burst, interval } => {
             let interval = span(*interval);
@@ -475,7 +455,7 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 "started {burst} times within {interval}: not started again \
                  (StartLimitBurst={burst}, StartLimitIntervalSec={interval})"
             );
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::TimedOut { unit, state, after, signal } => {
             let next = match signal {
@@ -489,12 +469,12 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             } else {
                 format!("{state} took longer than {after}{next}")
             };
-            Line::new(Level::Warn, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Abandoned { unit } => {
             let message =
                 "no signal that may be sent has ended all its processes; going on without them";
-            Line::new(Level::Error, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Booted { .. }
         | Fact::Stopping { .. }
@@ -505,39 +485,52 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
     }
 }
 
+/// The unit that a fact is about.
+fn unit_of(fact: &Fact) -> Option<&UnitName> {
+    match fact {
+        Fact::State { unit, .. }
+        | Fact::Job { unit, .. }
+        | Fact::Started { unit, .. }
+        | Fact::Exited { unit, .. }
+        | Fact::SpawnFailed { unit, .. }
+        | Fact::RestartScheduled { unit, .. }
+        | Fact::StartLimitHit { unit, .. }
+        | Fact::TimedOut { unit, .. }
+        | Fact::Abandoned { unit }
+        | Fact::Forwarded { unit, .. } => Some(unit),
+        Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::SignalIgnored { .. } => None,
+    }
+}
+
 /// Facts about rinit as a whole.
 fn describe_whole(fact: &Fact) -> Line {
-    let (level, message) = match fact {
-        Fact::Booted { took } => (Level::Info, format!("boot done in {}", span(*took))),
-        Fact::Stopping { cause, budget, code } => return describe_stopping(cause, *budget, *code),
+    let message = match fact {
+        Fact::Booted { took } => format!("boot done in {}", span(*took)),
+        Fact::Stopping { cause, budget, code } => stopping(cause, *budget, *code),
         Fact::Hurried { signal, at_once: false } => {
-            (Level::Warn, format!("{signal} again: what is left gets one second"))
+            format!("{signal} again: what is left gets one second")
         }
-        Fact::Hurried { signal, at_once: true } => {
-            (Level::Warn, format!("{signal} again: killing what is left"))
-        }
+        Fact::Hurried { signal, at_once: true } => format!("{signal} again: killing what is left"),
         Fact::BudgetSpent { units } => {
             let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
             let what = match names.as_slice() {
                 [] => "stray processes".to_owned(),
                 names => names.join(", "),
             };
-            (Level::Warn, format!("the time to stop is over: killing {what}"))
+            format!("the time to stop is over: killing {what}")
         }
         Fact::Forwarded { signal, unit } => {
             let message = format!("{signal} passed on");
-            return Line::new(Level::Debug, "message", Some(unit), message);
+            return Line::new(Level::of(fact), "message", Some(unit), message);
         }
-        Fact::SignalIgnored { signal: Signal::HUP } => (
-            Level::Info,
-            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned(),
-        ),
-        // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
-        Fact::SignalIgnored { signal } => {
-            let bookkeeping = Signal::BOOKKEEPING.contains(signal);
-            let level = if bookkeeping { Level::Debug } else { Level::Info };
-            (level, format!("{signal} means nothing here"))
+        Fact::SignalIgnored { signal: Signal::HUP } => {
+            "SIGHUP: nothing to reload (no ExecReload= of a running service)".to_owned()
         }
+        Fact::SignalIgnored { signal } => format!("{signal} means nothing here"),
         Fact::State { .. }
         | Fact::Job { .. }
         | Fact::Started { .. }
@@ -546,42 +539,41 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
         | Fact::TimedOut { .. }
-        | Fact::Abandoned { .. } => (Level::Debug, String::new()), // described by their unit
+        | Fact::Abandoned { .. } => String::new(), // described by their unit
     };
-    Line::new(level, "message", None, message)
+    Line::new(Level::of(fact), "message", None, message)
 }
 
-fn describe_stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> Line {
-    let (level, why) = match cause {
-        StopCause::Signal(signal) => (Level::Info, signal.to_string()),
-        StopCause::Client => (Level::Info, "shutdown asked for".to_owned()),
-        StopCause::Failed(unit) => (Level::Error, format!("{unit} failed")),
-        StopCause::Succeeded(unit) => (Level::Info, format!("{unit} is done")),
-        StopCause::NothingLeft => (Level::Info, "nothing runs or waits any more".to_owned()),
+fn stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> String {
+    let why = match cause {
+        StopCause::Signal(signal) => signal.to_string(),
+        StopCause::Client => "shutdown asked for".to_owned(),
+        StopCause::Failed(unit) => format!("{unit} failed"),
+        StopCause::Succeeded(unit) => format!("{unit} is done"),
+        StopCause::NothingLeft => "nothing runs or waits any more".to_owned(),
     };
     let status = code.map_or_else(String::new, |code| format!(", exit status {code}"));
-    let message = format!("{why}: stopping everything within {}{status}", span(budget));
-    Line::new(level, "message", None, message)
+    format!("{why}: stopping everything within {}{status}", span(budget))
 }
 
 fn describe_state(fact: &Fact) -> Line {
     let Fact::State { unit, invocation, from, to, result } = fact else {
         return describe_whole(fact);
     };
-    let (level, message) = match (from, to) {
-        (_, SubState::Failed) => (Level::Error, format!("failed ({result})")),
+    let message = match (from, to) {
+        (_, SubState::Failed) => format!("failed ({result})"),
         (SubState::Start | SubState::StartPost, SubState::Dead | SubState::Exited) => {
-            (Level::Info, "finished".to_owned())
+            "finished".to_owned()
         }
         (SubState::Condition | SubState::Failed | SubState::Dead, SubState::Dead) => {
-            (Level::Debug, format!("{from} → {to}"))
+            format!("{from} → {to}")
         }
-        (_, SubState::Dead) => (Level::Info, "stopped".to_owned()),
+        (_, SubState::Dead) => "stopped".to_owned(),
         (
             SubState::Running | SubState::Exited | SubState::Reload,
             SubState::Stop | SubState::StopSigterm | SubState::StopWatchdog,
-        ) if *result == ServiceResult::Success => (Level::Info, "stopping".to_owned()),
-        _ => (Level::Debug, format!("{from} → {to}")),
+        ) if *result == ServiceResult::Success => "stopping".to_owned(),
+        _ => format!("{from} → {to}"),
     };
     let fields = vec![
         ("from", json!(from.as_str())),
@@ -589,20 +581,11 @@ fn describe_state(fact: &Fact) -> Line {
         ("active", json!(to.active_state().as_str())),
         ("result", json!(result.as_str())),
     ];
-    Line::new(level, "state", Some(unit), message).of(*invocation).with(fields)
+    Line::new(Level::of(fact), "state", Some(unit), message).of(*invocation).with(fields)
 }
 
 fn describe_job(fact: &Fact) -> Line {
     let Fact::Job { unit, kind, result, reason } = fact else { return describe_whole(fact) };
-    let level = match result {
-        JobResult::Done | JobResult::Canceled => Level::Debug,
-        JobResult::Skipped => Level::Info,
-        // The unit's own lines have told it.
-        JobResult::Failed if *kind != JobKind::Reload => Level::Debug,
-        JobResult::Failed | JobResult::Dependency | JobResult::Timeout | JobResult::Assert => {
-            Level::Error
-        }
-    };
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let message = format!("{} {}{why}", kind.verb(), result.as_str());
     let fields = vec![
@@ -610,7 +593,7 @@ fn describe_job(fact: &Fact) -> Line {
         ("result", json!(result.as_str())),
         ("reason", json!(reason)),
     ];
-    Line::new(level, "job", Some(unit), message).with(fields)
+    Line::new(Level::of(fact), "job", Some(unit), message).with(fields)
 }
 
 fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
@@ -619,14 +602,9 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         return describe_whole(fact);
     };
     let directive = role.directive();
-    let level = match (role, clean) {
-        (_, true) => Level::Debug,
-        (ProcessRole::ExecCondition, false) => Level::Info, // "no" is an answer
-        (_, false) => Level::Warn,
-    };
-    let (level, message) = match exec_error {
-        Some(error) => (level.min(Level::Warn), format!("{directive}: {error}")),
-        None => (level, format!("{directive} {exit} after {}", span(*ran))),
+    let message = match exec_error {
+        Some(error) => format!("{directive}: {error}"),
+        None => format!("{directive} {exit} after {}", span(*ran)),
     };
     let status = match exit {
         ExitStatus::Exited(code) => json!(code),
@@ -640,7 +618,7 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
         ("clean", json!(clean)),
         ("ran_usec", json!(micros(*ran))),
     ];
-    Line::new(level, "exit", Some(unit), message).of(*invocation).with(fields)
+    Line::new(Level::of(fact), "exit", Some(unit), message).of(*invocation).with(fields)
 }
 
 #[cfg(test)]

@@ -94,6 +94,8 @@ impl Spawner {
             candidates: candidates(command, exec, &environment)?,
             argv: c_strings(command.argv(&environment))?,
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
+            pid_variables: Vec::new(),
+            descriptors: Vec::new(),
             grouping: self.grouping(is_command),
             stdio: stdio(exec, is_commands)?,
             umask: exec.umask.unwrap_or(self.umask),

@@ -12,7 +12,7 @@ use super::out::Change;
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
 use crate::unit::UnitName;
-use crate::unit::process::ExitStatus;
+use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::ExitAction;
 
 impl Manager {
@@ -67,10 +67,19 @@ impl Manager {
         let on_failure = if told { &[][..] } else { &definition.on_failure };
         let handlers = self.start_handlers(unit, on_failure);
         let action = match definition.start_limit_action {
-            ExitAction::Exit | ExitAction::ExitForce if limit_hit => definition.start_limit_action,
-            ExitAction::None | ExitAction::Exit | ExitAction::ExitForce => {
-                definition.failure_action
+            ExitAction::Exit
+            | ExitAction::ExitForce
+            | ExitAction::Reboot
+            | ExitAction::RebootForce
+                if limit_hit =>
+            {
+                definition.start_limit_action
             }
+            ExitAction::None
+            | ExitAction::Exit
+            | ExitAction::ExitForce
+            | ExitAction::Reboot
+            | ExitAction::RebootForce => definition.failure_action,
         };
         let code = definition.failure_action_exit_status.unwrap_or(code);
         self.take(action, StopCause::Failed(unit.clone()), code, handlers);
@@ -95,14 +104,24 @@ impl Manager {
         code: u8,
         handlers: BTreeSet<UnitName>,
     ) {
+        let first = self.shutdown.is_none();
         match action {
             ExitAction::None => (),
-            ExitAction::Exit => self.end_by(cause, code, handlers),
-            ExitAction::ExitForce => {
+            ExitAction::Exit | ExitAction::Reboot => self.end_by(cause, code, handlers),
+            ExitAction::ExitForce | ExitAction::RebootForce => {
                 self.end_by(cause, code, BTreeSet::new());
                 self.kill_all();
             }
         }
+        self.reboot |= first && matches!(action, ExitAction::Reboot | ExitAction::RebootForce);
+    }
+
+    /// Whether a machine of our own is to start again instead of being switched off: an action
+    /// says so, or Ctrl-Alt-Del, which is SIGINT to PID 1 (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
+    #[must_use]
+    pub fn reboots(&self) -> bool {
+        let cause = self.shutdown.as_ref().map(|shutdown| &shutdown.cause);
+        self.reboot || cause == Some(&StopCause::Signal(Signal::INT))
     }
 }
 

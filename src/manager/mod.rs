@@ -74,6 +74,8 @@ pub struct Manager {
     shutdown: Option<Shutdown>,
     /// rinit's exit status, once something has decided it: the first cause wins.
     verdict: Option<u8>,
+    /// What decided it wants the machine to start again.
+    reboot: bool,
     /// The status of the first unit that failed.
     first_failure: Option<u8>,
     /// A start job failed by dependency or assertion.
@@ -99,6 +101,7 @@ impl Manager {
             live: 0,
             shutdown: None,
             verdict: None,
+            reboot: false,
             first_failure: None,
             start_refused: false,
             units,

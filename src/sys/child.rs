@@ -1,33 +1,117 @@
 //! From birth to exec: the child's half.
 //!
 //! It may run beside its parent in the parent's own memory (`launch`). **Invariant:** it writes
-//! nowhere but on its stack: bare system calls only (`raw`), no allocation, no lock, no panic, no
+//! nowhere but on its stack and in the slots that were made for it ([`Prepared`]), which the parent
+//! neither reads nor frees while it may run: bare system calls only (`raw`), no allocation, no lock, no panic, no
 //! `errno`; the first failure goes over the pipe as eight bytes and ends the child. The signal
 //! mask is emptied as soon as the terminal is handed over, with every disposition at its default: a
 //! signal sent meanwhile ends the child, even while it waits in open(2) for a FIFO's reader.
 
-use std::ffi::CStr;
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
-use super::exec::{Directory, ExecPlan, Grouping, Identity, Report, Rlimit, Stdio};
+use super::exec::{Descriptor, Directory, ExecPlan, Grouping, Identity, Report, Rlimit, Stdio};
 use super::raw::{Outcome, call};
 use super::signals::{self, Disposition};
 use crate::unit::process::ExecStage;
 
-/// The arrays of pointers that execve(2) takes, made before fork.
+/// What is made before birth because the child cannot allocate: the arrays of pointers that
+/// execve(2) takes, and the slots into which the child writes.
 #[derive(Debug)]
-pub(super) struct Pointers {
+pub(super) struct Prepared {
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
+    /// `NAME=` and room for a pid; `envp` points to them.
+    pid_variables: Vec<PidVariable>,
+    /// Where each source is once it is out of the way of all targets.
+    moved: Vec<Cell<RawFd>>,
+    /// Above all targets.
+    floor: RawFd,
+    /// From first to last: what is not to survive exec.
+    closed: Vec<(u32, u32)>,
 }
 
-impl Pointers {
-    pub(super) fn new(plan: &ExecPlan) -> Pointers {
-        let ended = |texts: &[std::ffi::CString]| {
-            texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+#[derive(Debug)]
+struct PidVariable {
+    text: Box<[Cell<u8>]>,
+    /// Where the digits begin.
+    value: usize,
+}
+
+/// The digits of the largest `pid_t`, and the NUL.
+const PID_ROOM: usize = 11;
+
+impl Prepared {
+    pub(super) fn new(plan: &ExecPlan) -> Prepared {
+        let ended = |texts: &mut dyn Iterator<Item = *const libc::c_char>| {
+            texts.chain([std::ptr::null()]).collect()
         };
-        Pointers { argv: ended(&plan.argv), envp: ended(&plan.envp) }
+        let pid_variables: Vec<_> = plan.pid_variables.iter().map(PidVariable::new).collect();
+        let is_replaced = |text: &&CString| {
+            pid_variables.iter().any(|variable| variable.is_named_in(text.as_bytes()))
+        };
+        let kept = plan.envp.iter().filter(|text| !is_replaced(text)).map(|text| text.as_ptr());
+        let own = pid_variables.iter().map(|variable| variable.text.as_ptr().cast());
+        Prepared {
+            argv: ended(&mut plan.argv.iter().map(|text| text.as_ptr())),
+            envp: ended(&mut kept.chain(own)),
+            moved: plan.descriptors.iter().map(|descriptor| Cell::new(descriptor.source)).collect(),
+            floor: plan
+                .descriptors
+                .iter()
+                .map(|descriptor| descriptor.target + 1)
+                .fold(3, i32::max),
+            closed: gaps(plan.descriptors.iter().map(|descriptor| descriptor.target)),
+            pid_variables,
+        }
     }
+}
+
+impl PidVariable {
+    fn new(name: &CString) -> PidVariable {
+        let name = name.as_bytes().iter().copied().chain([b'=']);
+        let text: Box<[Cell<u8>]> = name.chain([0; PID_ROOM]).map(Cell::new).collect();
+        PidVariable { value: text.len() - PID_ROOM, text }
+    }
+
+    fn is_named_in(&self, assignment: &[u8]) -> bool {
+        let mut name = self.text.iter().take(self.value).map(Cell::get);
+        let mut theirs = assignment.iter().copied();
+        name.all(|byte| theirs.next() == Some(byte))
+    }
+
+    /// Writes the digits; the rest is NUL already.
+    fn set(&self, pid: usize) {
+        let mut divisor = 1;
+        while pid / divisor >= 10 {
+            divisor *= 10;
+        }
+        for place in self.text.iter().skip(self.value).take(PID_ROOM - 1) {
+            let digit = (pid / divisor) % 10;
+            place.set(b'0' + digit as u8);
+            if divisor == 1 {
+                break;
+            }
+            divisor /= 10;
+        }
+    }
+}
+
+/// The numbers from 3 on without the targets, as ranges that close_range(2) takes.
+fn gaps(targets: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
+    let mut targets: Vec<u32> = targets.filter_map(|target| u32::try_from(target).ok()).collect();
+    targets.sort_unstable();
+    let mut first = 3;
+    let mut found = Vec::new();
+    for target in targets {
+        if first < target {
+            found.push((first, target - 1));
+        }
+        first = target.saturating_add(1).max(first);
+    }
+    found.push((first, u32::MAX));
+    found
 }
 
 /// A stage that failed, and why.
@@ -42,11 +126,15 @@ type Step = Result<(), Failure>;
 /// Becomes the program, or reports and exits.
 ///
 /// # Safety
-/// Only in a new child; `pointers` must point into `plan`, and both must stay until the child is
-/// the program or dead.
-pub(super) unsafe fn run(plan: &ExecPlan, pointers: &Pointers, pipe: RawFd) -> ! {
-    let failure = match set_up(plan) {
-        Ok(()) => become_program(plan, pointers),
+/// Only in a new child; `prepared` must be made of `plan`, both must stay until the child is the
+/// program or dead, and nobody else may use `prepared` meanwhile.
+pub(super) unsafe fn run(plan: &ExecPlan, prepared: &Prepared, mut pipe: RawFd) -> ! {
+    let done = above(prepared.floor, pipe).map_err(no_descriptor).and_then(|moved| {
+        pipe = moved;
+        set_up(plan, prepared)
+    });
+    let failure = match done {
+        Ok(()) => become_program(plan, prepared),
         Err(failure) => failure,
     };
     let report = Report { stage: failure.stage, index: failure.index, errno: failure.errno };
@@ -64,7 +152,7 @@ pub(super) unsafe fn run(plan: &ExecPlan, pointers: &Pointers, pipe: RawFd) -> !
     }
 }
 
-fn set_up(plan: &ExecPlan) -> Step {
+fn set_up(plan: &ExecPlan, prepared: &Prepared) -> Step {
     group(plan.grouping)?;
     signals::set_mask(0);
     // SAFETY: umask cannot fail. First, for files that are opened below.
@@ -80,6 +168,7 @@ fn set_up(plan: &ExecPlan) -> Step {
     stream(input, 0, ExecStage::StandardInput)?;
     stream(output, 1, ExecStage::StandardOutput)?;
     stream(error, 2, ExecStage::StandardError)?;
+    pass(&plan.descriptors, prepared)?;
     for (index, limit) in plan.limits.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let failed = |errno| Failure { stage: ExecStage::Limits, index, errno };
@@ -106,18 +195,59 @@ fn set_up(plan: &ExecPlan) -> Step {
     }
     // rinit's own descriptors are close-on-exec from birth; this is for whatever is not.
     let cloexec = libc::CLOSE_RANGE_CLOEXEC as usize;
-    // SAFETY: numbers only; an old kernel says ENOSYS.
-    let _ = unsafe { call(libc::SYS_close_range, [3, u32::MAX as usize, cloexec]) };
+    for (first, last) in &prepared.closed {
+        // SAFETY: numbers only; an old kernel says ENOSYS.
+        let _ = unsafe { call(libc::SYS_close_range, [*first as usize, *last as usize, cloexec]) };
+    }
     Ok(())
+}
+
+/// Puts every descriptor at its number. First all sources are moved out of the way, for one may
+/// have a number at which another is to be; in the same way the pipe was moved before all else.
+fn pass(descriptors: &[Descriptor], prepared: &Prepared) -> Step {
+    let failed = |index: usize| {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        move |errno| Failure { stage: ExecStage::Descriptors, index, errno }
+    };
+    for (index, source) in prepared.moved.iter().enumerate() {
+        source.set(above(prepared.floor, source.get()).map_err(failed(index))?);
+    }
+    for (index, (source, descriptor)) in prepared.moved.iter().zip(descriptors).enumerate() {
+        let arguments = [number(source.get()), number(descriptor.target), 0];
+        // SAFETY: numbers only; a source is not a target any more, so dup3 makes a copy without
+        // close-on-exec.
+        unsafe { call(libc::SYS_dup3, arguments) }.map_err(failed(index))?;
+    }
+    Ok(())
+}
+
+/// The same open file at a number of at least `floor`; as it is, if it has one.
+fn above(floor: RawFd, fd: RawFd) -> Result<RawFd, i32> {
+    if fd >= floor {
+        return Ok(fd);
+    }
+    let arguments = [number(fd), libc::F_DUPFD_CLOEXEC as usize, number(floor)];
+    // SAFETY: numbers only.
+    let moved = unsafe { call(libc::SYS_fcntl, arguments) }?;
+    RawFd::try_from(moved).map_err(|_| libc::EBADF)
+}
+
+fn no_descriptor(errno: i32) -> Failure {
+    Failure { stage: ExecStage::Descriptors, index: u16::MAX, errno }
 }
 
 /// rinit made every disposition default at its start (`early`) and ignores only SIGPIPE since;
 /// what Rust's runtime catches, exec makes default.
-fn become_program(plan: &ExecPlan, pointers: &Pointers) -> Failure {
+fn become_program(plan: &ExecPlan, prepared: &Prepared) -> Failure {
+    // SAFETY: getpid takes nothing and cannot fail.
+    let pid = unsafe { call(libc::SYS_getpid, []) }.unwrap_or(0);
+    for variable in &prepared.pid_variables {
+        variable.set(pid);
+    }
     let pipe = if plan.ignore_sigpipe { Disposition::Ignore } else { Disposition::Default };
     signals::set_disposition(libc::SIGPIPE, pipe);
     let (argv, envp) =
-        (pointers.argv.as_ptr().expose_provenance(), pointers.envp.as_ptr().expose_provenance());
+        (prepared.argv.as_ptr().expose_provenance(), prepared.envp.as_ptr().expose_provenance());
     let mut denied = None;
     let mut last = 0;
     for (index, candidate) in plan.candidates.iter().enumerate() {
@@ -166,6 +296,11 @@ fn stream(stream: &Stdio, target: RawFd, stage: ExecStage) -> Step {
         Stdio::Inherit => Ok(()),
         // SAFETY: numbers only.
         Stdio::AsOutput => check(unsafe { call(libc::SYS_dup3, [1, number(target), 0]) }, stage),
+        // One of the three itself is no source: rinit has its own streams there.
+        Stdio::Descriptor(source) => {
+            // SAFETY: numbers only.
+            check(unsafe { call(libc::SYS_dup3, [number(*source), number(target), 0]) }, stage)
+        }
         Stdio::Open { path, flags, terminal } => {
             let fd = open(path, *flags).map_err(|errno| Failure { stage, index: 0, errno })?;
             if *terminal {

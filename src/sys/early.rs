@@ -5,7 +5,8 @@
 //! still the default is dropped by the kernel, pid_namespaces(7)); the other at the start of main.
 //! **Invariant:** from the first instruction on every signal but the faults is blocked, for good.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -98,9 +99,15 @@ pub fn at_start_of_main() -> Inherited {
     if !is_pid1 && let Err(error) = become_subreaper() {
         warnings.push(format!("not PID 1 and no child subreaper ({error}): orphans are not ours"));
     }
-    let oom_protected =
-        std::fs::read("/proc/self/oom_score_adj").is_ok_and(|text| text.trim_ascii() == b"-1000");
+    let oom_protected = own_oom_score_adj().is_some_and(|text| text.starts_with(b"-1000"));
     Inherited { is_pid1, directory, umask, oom_protected, warnings }
+}
+
+/// One read, and no question for its size: `fs::read` takes twice the calls.
+fn own_oom_score_adj() -> Option<[u8; 8]> {
+    let mut text = [0; 8];
+    File::open("/proc/self/oom_score_adj").and_then(|mut file| file.read(&mut text)).ok()?;
+    Some(text)
 }
 
 /// Orphans of our descendants come to us, as they do to PID 1 (prctl(2)).

@@ -30,6 +30,18 @@ pub enum Stdio {
     },
     /// The same open file as standard output.
     AsOutput,
+    /// The same open file as this descriptor of rinit's, as for `StandardInput=socket`.
+    /// It must stay open until [`spawn`] has returned.
+    Descriptor(RawFd),
+}
+
+/// A descriptor of rinit's that the program gets beside its three streams (sd_listen_fds(3)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptor {
+    /// Its number here, whatever that is; it must stay open until [`spawn`] has returned.
+    pub source: RawFd,
+    /// Its number there, without close-on-exec: 3 or more, and no other's.
+    pub target: RawFd,
 }
 
 /// In which session and process group the child lives.
@@ -103,6 +115,11 @@ pub struct ExecPlan {
     pub argv: Vec<CString>,
     /// The environment, `NAME=value`.
     pub envp: Vec<CString>,
+    /// Names of variables whose value is the child's own pid (`LISTEN_PID`, `WATCHDOG_PID`):
+    /// nobody knows it before the child is born. They win over the same names in `envp`.
+    pub pid_variables: Vec<CString>,
+    /// What the program gets beside its three streams, in any order.
+    pub descriptors: Vec<Descriptor>,
     /// Session and group.
     pub grouping: Grouping,
     /// Standard input, output and error.
@@ -254,6 +271,7 @@ impl ExecPlan {
         let why = reason(report.errno);
         let stream = |stream: &Stdio| match stream {
             Stdio::Open { path, .. } => format!(" {}", path.to_string_lossy()),
+            Stdio::Descriptor(source) => format!(" (rinit's descriptor {source})"),
             Stdio::Inherit | Stdio::AsOutput => String::new(),
         };
         let [input, output, error] = &self.stdio;
@@ -263,6 +281,12 @@ impl ExecPlan {
             ExecStage::StandardInput => format!("standard input{}: {why}", stream(input)),
             ExecStage::StandardOutput => format!("standard output{}: {why}", stream(output)),
             ExecStage::StandardError => format!("standard error{}: {why}", stream(error)),
+            ExecStage::Descriptors => match self.descriptors.get(usize::from(report.index)) {
+                Some(Descriptor { source, target }) => {
+                    format!("descriptor {target} (rinit's {source}): {why}")
+                }
+                None => format!("descriptors: {why}"),
+            },
             ExecStage::Limits => {
                 let name = self.limits.get(usize::from(report.index)).map_or("", |l| l.name);
                 format!("setrlimit {name}: {why}")

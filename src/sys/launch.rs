@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::child::{self, Pointers};
+use super::child::{self, Prepared};
 use super::exec::{ExecPlan, Identity};
 use super::{Pid, cvt, raw};
 
@@ -33,7 +33,7 @@ static SPARE: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 struct Given {
     plan: ExecPlan,
-    pointers: Pointers,
+    prepared: Prepared,
     pipe: RawFd,
 }
 
@@ -54,7 +54,7 @@ impl Launch {
     pub(super) fn new(plan: ExecPlan, write: OwnedFd) -> io::Result<(Pid, Launch)> {
         let shares = may_share(&plan);
         let pipe = write.as_raw_fd();
-        let given = Box::new(Given { pointers: Pointers::new(&plan), plan, pipe });
+        let given = Box::new(Given { prepared: Prepared::new(&plan), plan, pipe });
         let given = NonNull::from(Box::leak(given));
         let mut launch = Launch { given: Some(given), stack: None, shared: false };
         let pid = match shares.then(|| launch.beside(given)) {
@@ -71,7 +71,7 @@ impl Launch {
         let stack = Stack::take()?;
         let flags = libc::CLONE_VM | libc::SIGCHLD;
         // SAFETY: the stack is this child's alone and stays, as `given` does, while `shared`; the
-        // child writes nowhere else.
+        // child writes nowhere else but in the slots of `prepared`, which only it uses.
         let pid = cvt(unsafe { libc::clone(enter, stack.top(), flags, given.as_ptr().cast()) });
         match pid {
             Ok(pid) => {
@@ -131,8 +131,8 @@ fn copied(given: NonNull<Given>) -> io::Result<Pid> {
 extern "C" fn enter(given: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `new` passes a `Given` that outlives the child's use of it.
     let given = unsafe { &*given.cast::<Given>() };
-    // SAFETY: this is the new child, and `pointers` points into `plan`.
-    unsafe { child::run(&given.plan, &given.pointers, given.pipe) }
+    // SAFETY: this is the new child, and `prepared` was made of `plan` for it alone.
+    unsafe { child::run(&given.plan, &given.prepared, given.pipe) }
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -3,6 +3,7 @@
 //! Not who belongs to which unit: `init::members` concludes that. **Invariant:** a process that
 //! vanishes while it is looked at is `None`, never an error.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -94,20 +95,16 @@ pub fn catches(pid: Pid, signal: Signal) -> bool {
 
 /// The pid that the namespace gave out last (fifth field of /proc/loadavg): if it has not moved,
 /// no process was born. That saves walking /proc for every death.
-#[derive(Debug)]
-pub struct LastPid(Option<File>);
+#[derive(Debug, Default)]
+pub struct LastPid(OnceCell<Option<File>>);
 
 impl LastPid {
-    /// Opens it; where it is not the kernel's own (lxcfs) or says nothing, it is of no use.
-    pub fn open() -> LastPid {
-        let file = File::open("/proc/loadavg").ok().filter(is_procfs);
-        LastPid(file)
-    }
-
-    /// The last pid given out; `None`: unknown.
+    /// The last pid given out; `None`: unknown. The first call opens the file; where that is not
+    /// the kernel's own (lxcfs) or says nothing, it is of no use.
     pub fn read(&self) -> Option<Pid> {
+        let open = || File::open("/proc/loadavg").ok().filter(is_procfs);
         let mut buffer = [0u8; 128];
-        let size = self.0.as_ref()?.read_at(&mut buffer, 0).ok()?;
+        let size = self.0.get_or_init(open).as_ref()?.read_at(&mut buffer, 0).ok()?;
         let line = std::str::from_utf8(buffer.get(..size)?).ok()?;
         line.split_ascii_whitespace().nth(4)?.parse().ok().filter(|pid| *pid > 0)
     }
@@ -159,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_last_pid_moves_with_every_birth() {
-        let last = LastPid::open();
+        let last = LastPid::default();
         let before = last.read();
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();

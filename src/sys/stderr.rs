@@ -33,16 +33,17 @@ enum Way {
 /// The queue before standard error.
 #[derive(Debug)]
 pub struct Stderr {
-    way: Way,
+    /// `None`: nothing was written yet, and what nobody uses is not looked at.
+    way: Option<Way>,
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
 }
 
 impl Stderr {
-    /// Finds out what standard error is.
+    /// An empty queue; what standard error is, the first line finds out.
     pub fn open() -> Stderr {
-        Stderr { way: find_way(), lines: VecDeque::new(), bytes: 0, dropped: 0 }
+        Stderr { way: None, lines: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
     /// Takes a line, newline included.
@@ -78,8 +79,8 @@ impl Stderr {
     /// The descriptor to wait on for room, while [`Stderr::flush`] says that something is left.
     pub fn descriptor(&self) -> RawFd {
         match &self.way {
-            Way::Reopened(file) => file.as_raw_fd(),
-            Way::Plain | Way::Socket | Way::Careful => libc::STDERR_FILENO,
+            Some(Way::Reopened(file)) => file.as_raw_fd(),
+            Some(Way::Plain | Way::Socket | Way::Careful) | None => libc::STDERR_FILENO,
         }
     }
 
@@ -109,7 +110,7 @@ impl Stderr {
     }
 
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
-        match &mut self.way {
+        match self.way.get_or_insert_with(find_way) {
             Way::Plain => write_plain(chunk),
             Way::Socket => send(chunk),
             Way::Reopened(file) => file.write(chunk),
@@ -195,7 +196,7 @@ mod tests {
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let file =
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
-        let way = Way::Reopened(file);
+        let way = Some(Way::Reopened(file));
         (reader, Stderr { way, lines: VecDeque::new(), bytes: 0, dropped: 0 })
     }
 

@@ -24,6 +24,7 @@ pub mod limit;
 #[allow(clippy::disallowed_methods)] // the only file access
 pub mod load;
 pub mod name;
+pub mod notification;
 pub mod passwd;
 pub mod problem;
 pub mod process;

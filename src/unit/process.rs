@@ -208,16 +208,19 @@ pub enum ExecStage {
     WorkingDirectory = 11,
     /// execve(2).
     Exec = 12,
+    /// Moving the descriptors that the program is given beside its streams.
+    Descriptors = 13,
 }
 
 impl ExecStage {
     /// Every stage, in the order in which the child goes through them.
-    pub const ALL: [ExecStage; 12] = [
+    pub const ALL: [ExecStage; 13] = [
         ExecStage::Session,
         ExecStage::Terminal,
         ExecStage::StandardInput,
         ExecStage::StandardOutput,
         ExecStage::StandardError,
+        ExecStage::Descriptors,
         ExecStage::Limits,
         ExecStage::Nice,
         ExecStage::OomScoreAdjust,
@@ -237,6 +240,7 @@ impl ExecStage {
         match self {
             ExecStage::WorkingDirectory => 200,
             ExecStage::Nice => 201,
+            ExecStage::Descriptors => 202,
             ExecStage::Exec => 203,
             ExecStage::Limits => 205,
             ExecStage::OomScoreAdjust => 206,

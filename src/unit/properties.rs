@@ -20,6 +20,7 @@ use super::environment::{
     Environment, apply_unset, is_variable_name, parse_assignments, parse_environment_file,
 };
 use super::name::UnitName;
+use super::notification::{NotifyMessage, is_fd_name};
 use super::service::{ExitStatusSet, Resource};
 use super::specifier::{HostFacts, Specifiers, escape, escape_path, unescape, unescape_path};
 use super::syntax::split_words;
@@ -101,6 +102,33 @@ const PIECES: [&str; 64] = [
     "append:",
     "0x",
     "yes",
+];
+
+const NOTIFY_PIECES: [&str; 24] = [
+    "READY=1",
+    "RELOADING=1",
+    "STOPPING=1",
+    "STATUS=",
+    "ERRNO=",
+    "MAINPID=",
+    "WATCHDOG=",
+    "WATCHDOG_USEC=",
+    "EXTEND_TIMEOUT_USEC=",
+    "MONOTONIC_USEC=",
+    "FDSTORE=1",
+    "FDSTOREREMOVE=1",
+    "FDNAME=",
+    "FDPOLL=0",
+    "BARRIER=1",
+    "trigger",
+    "\n",
+    "\n",
+    "\r",
+    "0",
+    "1",
+    "-",
+    ":",
+    "\u{e9}",
 ];
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -197,6 +225,28 @@ proptest! {
         let mut environment: Environment = assignments.into_iter().collect();
         apply_unset(&mut environment, &["A".to_string(), "AA=".to_string()]);
         assert!(!environment.contains_key(std::ffi::OsStr::new("A")));
+    }
+
+    /// Lines that nearly are what sd_notify(3) knows, and bytes between them.
+    #[test]
+    fn no_bytes_panic_the_reader_of_notifications(pieces in proptest::collection::vec(
+        prop_oneof![
+            8 => select(NOTIFY_PIECES.as_slice()).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => any::<u8>().prop_map(|byte| vec![byte]),
+        ], 0..24)
+    ) {
+        let bytes = pieces.concat();
+        let message = NotifyMessage::parse(&bytes);
+        assert!(message.main_pid.is_none_or(|pid| pid > 0));
+        assert!(message.fdname.as_deref().is_none_or(is_fd_name));
+        assert!(message.status.as_deref().is_none_or(|status| !status.contains(['\n', '\0'])));
+        if message.barrier {
+            let alone = NotifyMessage { barrier: true, ..NotifyMessage::default() };
+            assert_eq!(message, alone);
+        }
+        // A line more changes nothing that was said before it, unless it is a barrier.
+        let more = [bytes.as_slice(), b"\nX=1\n"].concat();
+        assert_eq!(NotifyMessage::parse(&more), message);
     }
 
     #[test]

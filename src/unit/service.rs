@@ -106,7 +106,8 @@ pub enum TimeoutFailureMode {
 }
 
 /// `SuccessAction=`, `FailureAction=`, `StartLimitAction=`: what an end does to rinit.
-/// In a container `reboot` and `poweroff` can only mean an exit, and are read as one.
+/// On a machine of its own rinit's exit switches that off: `poweroff` and `halt` are an exit. In
+/// a container `reboot` is one as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ExitAction {
     /// Nothing.
@@ -116,6 +117,10 @@ pub enum ExitAction {
     Exit,
     /// Exit at once: SIGKILL to everything.
     ExitForce,
+    /// As [`ExitAction::Exit`]; a machine starts again.
+    Reboot,
+    /// As [`ExitAction::ExitForce`]; a machine starts again.
+    RebootForce,
 }
 
 /// Exit codes and signals, as `SuccessExitStatus=` lists them.

@@ -15,6 +15,8 @@ fn plan(argv: &[&str]) -> ExecPlan {
         candidates: vec![c(argv[0])],
         argv: argv.iter().map(|text| c(text)).collect(),
         envp: vec![c("PATH=/usr/bin:/bin")],
+        pid_variables: Vec::new(),
+        descriptors: Vec::new(),
         grouping: Grouping::Session,
         stdio: [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit],
         umask: 0o022,
@@ -40,12 +42,14 @@ fn run(plan: &ExecPlan) -> (ExitStatus, Option<ExecError>) {
         let signal = crate::unit::process::Signal::from_number(libc::WTERMSIG(status)).unwrap();
         ExitStatus::Killed { signal, core_dumped: false }
     };
-    let error = match starting.look() {
-        ExecState::Failed(report) => Some(starting.describe(report)),
-        ExecState::Execed => None,
-        ExecState::Pending => panic!("a dead child's pipe is closed"),
-    };
-    (exit, error)
+    // A child of another test may have been born with our pipe, and has it until its own exec.
+    loop {
+        match starting.look() {
+            ExecState::Failed(report) => return (exit, Some(starting.describe(report))),
+            ExecState::Execed => return (exit, None),
+            ExecState::Pending => std::thread::yield_now(),
+        }
+    }
 }
 
 fn script(dir: &tempfile::TempDir, name: &str, text: &str, mode: u32) -> String {
@@ -220,6 +224,101 @@ fn a_death_is_peeked_until_it_is_reaped() {
     assert!(crate::sys::proc::stat(pid).is_some(), "a zombie");
     reap::reap(pid);
     assert_eq!(crate::sys::proc::stat(pid), None);
+}
+
+/// What a shell has open that gets these, but for its three streams: number and path.
+fn passed(descriptors: &[(RawFd, RawFd)]) -> Vec<(RawFd, String)> {
+    let list = descriptors.iter().map(|(source, target)| (*source, *target));
+    let list = list.map(|(source, target)| Descriptor { source, target }).collect();
+    let shown = output(|p| p.descriptors = list, "ls -l /proc/$$/fd");
+    let arrows = shown.lines().filter_map(|line| line.split_once(" -> "));
+    let number = |left: &str| left.rsplit(' ').next().unwrap().parse().unwrap();
+    let all = arrows.map(|(left, path)| (number(left), path.to_owned()));
+    let mut found: Vec<_> = all.filter(|(number, _)| *number > 2).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn descriptors_are_at_their_numbers_whatever_theirs_were() {
+    let paths = ["/bin", "/usr", "/etc"].map(|path| std::fs::canonicalize(path).unwrap());
+    let files = paths.each_ref().map(|path| std::fs::File::open(path).unwrap());
+    let [a, b, c] = files.each_ref().map(AsRawFd::as_raw_fd);
+    let paths = paths.map(|path| path.to_str().unwrap().to_owned());
+    let expect = |numbers: [RawFd; 3]| {
+        let mut list: Vec<_> = numbers.into_iter().zip(paths.clone()).collect();
+        list.sort();
+        list
+    };
+    assert_eq!(passed(&[]), []);
+    for targets in
+        [[3, 4, 5], [5, 3, 4], [b, c, a], [c, b, a], [a, b, c], [a, 700, 701], [800, a, b]]
+    {
+        let [x, y, z] = targets;
+        assert_eq!(passed(&[(a, x), (b, y), (c, z)]), expect(targets), "{targets:?}");
+    }
+}
+
+#[test]
+fn a_descriptor_may_take_the_number_of_the_error_pipe() {
+    let file = std::fs::File::open("/usr").unwrap();
+    let many: Vec<_> = (3..120).map(|target| (file.as_raw_fd(), target)).collect();
+    let expected: Vec<_> = (3..120).map(|target| (target, "/usr".to_owned())).collect();
+    assert_eq!(passed(&many), expected);
+    let mut missing = plan(&["/nope/x"]);
+    let descriptor = |(source, target)| Descriptor { source, target };
+    missing.descriptors = many.into_iter().map(descriptor).collect();
+    let (exit, error) = run(&missing);
+    assert_eq!(exit, ExitStatus::Exited(203));
+    assert_eq!(error.unwrap().message, "exec /nope/x: No such file or directory");
+}
+
+#[test]
+fn a_descriptor_that_is_not_there_is_named() {
+    let file = std::fs::File::open("/usr").unwrap();
+    let closed = 1_000_000;
+    let mut plan = plan(&["/bin/true"]);
+    plan.descriptors = vec![
+        Descriptor { source: file.as_raw_fd(), target: 3 },
+        Descriptor { source: closed, target: 4 },
+    ];
+    let (exit, error) = run(&plan);
+    assert_eq!(exit, ExitStatus::Exited(202));
+    let message = "descriptor 4 (rinit's 1000000): Bad file descriptor";
+    assert_eq!(error.unwrap().message, message);
+}
+
+#[test]
+fn a_stream_may_be_a_descriptor_of_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = script(&dir, "input", "hello\n", 0o644);
+    let file = std::fs::File::open(path).unwrap();
+    let fd = file.as_raw_fd();
+    // Also where its own number is needed for something else.
+    let usr = std::fs::File::open("/usr").unwrap();
+    let both = |p: &mut ExecPlan| {
+        p.stdio[0] = Stdio::Descriptor(fd);
+        p.descriptors = vec![Descriptor { source: usr.as_raw_fd(), target: fd }];
+    };
+    let shown = output(both, &format!("cat; readlink /proc/$$/fd/{fd}"));
+    assert_eq!(shown, "hello\n/usr\n");
+    let mut plan = plan(&["/bin/true"]);
+    plan.stdio[0] = Stdio::Descriptor(1_000_000);
+    let message = "standard input (rinit's descriptor 1000000): Bad file descriptor";
+    assert_eq!(run(&plan).1.unwrap().message, message);
+}
+
+#[test]
+fn variables_hold_the_childs_own_pid() {
+    let change = |p: &mut ExecPlan| {
+        p.pid_variables = vec![c("LISTEN_PID"), c("WATCHDOG_PID")];
+        p.envp.extend([c("LISTEN_PID=1"), c("LISTEN_PIDX=2"), c("WATCHDOG_PID")]);
+    };
+    let shown =
+        output(change, "echo $LISTEN_PID $WATCHDOG_PID $LISTEN_PIDX $$; env | grep -c _PID=");
+    let words: Vec<&str> = shown.split_ascii_whitespace().collect();
+    let [listen, watchdog, other, own, count] = words[..] else { panic!("{shown}") };
+    assert_eq!((listen, watchdog, other, count), (own, own, "2", "2"));
 }
 
 #[test]

@@ -15,9 +15,9 @@ pub(super) const ACTIONS: [(&str, ExitAction); 11] = [
     ("none", ExitAction::None),
     ("exit", ExitAction::Exit),
     ("exit-force", ExitAction::ExitForce),
-    ("reboot", ExitAction::Exit),
-    ("reboot-force", ExitAction::ExitForce),
-    ("reboot-immediate", ExitAction::ExitForce),
+    ("reboot", ExitAction::Reboot),
+    ("reboot-force", ExitAction::RebootForce),
+    ("reboot-immediate", ExitAction::RebootForce),
     ("poweroff", ExitAction::Exit),
     ("poweroff-force", ExitAction::ExitForce),
     ("poweroff-immediate", ExitAction::ExitForce),
@@ -25,7 +25,7 @@ pub(super) const ACTIONS: [(&str, ExitAction); 11] = [
     ("halt-force", ExitAction::ExitForce),
 ];
 
-pub(super) const ACTION: Kind = Kind::Choice(&["none", "exit", "exit-force"]);
+pub(super) const ACTION: Kind = Kind::Choice(&["none", "exit", "exit-force", "reboot", "poweroff"]);
 
 const YES: &str =
     "an enabled unit starts at boot; say [Install] Enabled = false for one that does not";
