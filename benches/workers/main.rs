@@ -9,7 +9,7 @@
 //! | `options` | the command line |
 //! | `subject`, `group` | who is measured, and one of them running |
 //! | `app` | the app's directory: what its processes do at import, and what they noted |
-//! | `processes` | /proc |
+//! | `processes`, `priority` | /proc; the share of the CPUs, as the other benchmark takes it |
 //! | `rows` | what is done to them, one file a theme |
 //! | `table` | the Markdown |
 //! | `load` | the client, shared with the tests |
@@ -21,6 +21,8 @@ mod group;
 #[path = "../../integration/load/mod.rs"]
 mod load;
 mod options;
+#[path = "../init/priority.rs"]
+mod priority;
 mod processes;
 mod rows;
 mod subject;
@@ -55,6 +57,8 @@ fn measure_all(options: &Options) -> Result<(), String> {
     processes::adopt_orphans()?;
     let begin = Instant::now();
     let (subjects, missing) = options.installed()?;
+    eprintln!("{}", table::machine());
+    let priority = priority::claim();
     let mut table = Table::new(&subjects);
     for row in options.rows() {
         for &subject in &subjects {
@@ -74,6 +78,6 @@ fn measure_all(options: &Options) -> Result<(), String> {
     for (subject, why) in missing {
         println!("Left out: {}, {why}.", subject.name());
     }
-    println!("{}, {} s.", table::machine(), begin.elapsed().as_secs());
+    println!("{}, {priority}, {} s.", table::machine(), begin.elapsed().as_secs());
     Ok(())
 }

@@ -50,7 +50,7 @@ pub fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let release = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg").split(' ').next().unwrap_or("?").to_owned();
-    format!("Linux {}, {cores} cores, load {load} at the end", release.trim())
+    format!("Linux {}, {cores} cores, load {load}", release.trim())
 }
 
 /// `4,200`.
