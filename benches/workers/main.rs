@@ -58,7 +58,7 @@ fn measure_all(options: &Options) -> Result<(), String> {
     let begin = Instant::now();
     let (subjects, missing) = options.installed()?;
     eprintln!("{}", table::machine());
-    let priority = priority::claim();
+    let priority = if options.is_ordinary { "ordinary priority" } else { priority::claim() };
     let mut table = Table::new(&subjects);
     for row in options.rows() {
         for &subject in &subjects {

@@ -6,12 +6,13 @@ use crate::rows::{ROWS, Row};
 use crate::subject::Subject;
 
 const HELP: &str = "\
-usage: cargo bench --bench workers -- [--row KEY]... [--subject NAME]... [--seconds N] [--rate N] [--show-logs]
+usage: cargo bench --bench workers -- [--row KEY]... [--subject NAME]... [--seconds N] [--rate N] [--show-logs] [--ordinary]
   --row KEY       only this row (repeatable)
   --subject NAME  only this subject (repeatable); those in brackets are measured only when named
   --seconds N     how long a load lasts at least, and half of what slow things take (default 8)
   --rate N        requests a second (default 300)
-  --show-logs     print what each subject wrote";
+  --show-logs     print what each subject wrote
+  --ordinary      ordinary priority, also as root";
 
 /// What to measure.
 pub struct Options {
@@ -22,6 +23,8 @@ pub struct Options {
     pub rate: u32,
     /// Whether the subjects' output is printed.
     pub shows_logs: bool,
+    /// Whether real-time priority is left alone.
+    pub is_ordinary: bool,
 }
 
 /// A subject that is not here, and why.
@@ -39,8 +42,7 @@ impl Options {
     /// Cargo passes `--bench` to a benchmark; without it (`cargo test --all-targets`) nothing is measured.
     pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Wish, String> {
         let mut is_bench = false;
-        let mut options =
-            Self { rows: vec![], subjects: vec![], seconds: 8, rate: 300, shows_logs: false };
+        let mut options = Self::usual();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--bench" => is_bench = true,
@@ -48,6 +50,7 @@ impl Options {
                 "--subject" => options.subjects.push(parse_subject(args.next())?),
                 "--seconds" => options.seconds = parse_number(&arg, args.next())?,
                 "--rate" => options.rate = parse_number(&arg, args.next())?,
+                "--ordinary" => options.is_ordinary = true,
                 "--show-logs" => options.shows_logs = true,
                 "--help" | "-h" => return Ok(Wish::Print(format!("{HELP}\n{}", names()))),
                 _ => return Err(format!("unknown option `{arg}`\n{HELP}")),
@@ -58,6 +61,11 @@ impl Options {
         } else {
             Wish::Print("a benchmark: run it by `cargo bench --bench workers`".into())
         })
+    }
+
+    fn usual() -> Self {
+        let (rows, subjects) = (vec![], vec![]);
+        Self { rows, subjects, seconds: 8, rate: 300, shows_logs: false, is_ordinary: false }
     }
 
     /// How long a load lasts at least.

@@ -1,5 +1,6 @@
 //! SIGHUP with a new version on the disk: one that is broken, slow, or fine while clients are slow.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::{Cell, PATIENCE, Row, losses, plan, start, start_load, watch};
 use crate::group::{Group, wait_until};
-use crate::load::{Kind, Load, Plan};
+use crate::load::{Kind, Load, Plan, Tally};
 use crate::options::Options;
 use crate::processes;
 use crate::subject::{Setup, Subject, WORKERS};
@@ -39,6 +40,9 @@ pub const STREAM: Row = Row {
 
 const NEXT: &str = "version 2\n";
 
+/// Whom a roll hits depends on the moment.
+const ROLLS: u32 = 3;
+
 fn measure_broken(options: &Options, subject: Subject) -> Cell {
     let (mut group, load) = start(options, subject, &Setup::default())?;
     group.app.behave("version 2\ncrash import\n")?;
@@ -60,7 +64,8 @@ fn measure_slow(options: &Options, subject: Subject) -> Cell {
     let (mut group, load) = start(options, subject, &Setup::default())?;
     group.app.behave("version 2\nimport-seconds 8\n")?;
     let limit = Duration::from_secs(8) * 6;
-    let roll = roll(&mut group, &load, limit, 2);
+    let roll = roll(&mut group, &load, "2", limit);
+    watch(SETTLE);
     let tally = load.stop();
     Ok(format!("{roll}; {}; p99 {:.0} ms", losses(&tally), millis(tally.latency(0.99))))
 }
@@ -78,43 +83,69 @@ fn measure_keep_alive(options: &Options, subject: Subject) -> Cell {
     Ok(format!("{roll}; {} closed while idle, {reused} under a request; {lost} lost else", idle))
 }
 
+/// Several rolls under one load: the first roll's words, and the whole count.
 fn roll_under(
     options: &Options,
     subject: Subject,
     change: impl Fn(Plan) -> Plan,
-) -> Result<(String, crate::load::Tally), String> {
+) -> Result<(String, Tally), String> {
     let mut group = Group::start(options, subject, &Setup::default())?;
     let load = start_load(change(plan(options, &group)))?;
-    group.app.behave(NEXT)?;
-    let begin = Instant::now();
-    let text = roll(&mut group, &load, Duration::from_secs(60), 1);
-    watch((options.span() * 7 / 4).saturating_sub(begin.elapsed()));
-    Ok((text, load.stop()))
+    let mut rolls = vec![];
+    for number in 2..2 + ROLLS {
+        let version = number.to_string();
+        group.app.behave(&format!("version {version}\n"))?;
+        let begin = Instant::now();
+        let roll = roll(&mut group, &load, &version, Duration::from_secs(60));
+        let is_done = roll.is_done;
+        rolls.push(roll);
+        if !is_done {
+            break;
+        }
+        watch((options.span() / 2).saturating_sub(begin.elapsed()).max(SETTLE));
+    }
+    let words: Vec<String> = rolls.iter().map(ToString::to_string).collect();
+    Ok((format!("{} rolls: {}", rolls.len(), words.join(", ")), load.stop()))
 }
 
-/// HUP, and the wait for four new workers: how long that took, and how few workers there were.
-fn roll(group: &mut Group, load: &Load, limit: Duration, settle: u64) -> String {
+/// How long after a roll the load goes on at least.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// One roll.
+struct Roll {
+    took: Duration,
+    /// The fewest workers that were up at a time.
+    fewest: usize,
+    is_done: bool,
+    /// How far it came, where it is not done.
+    end: String,
+}
+
+impl fmt::Display for Roll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (took, fewest) = (self.took.as_secs_f64(), self.fewest);
+        match self.is_done {
+            true => write!(f, "done in {took:.1} s with {fewest} up at least"),
+            false => write!(f, "{} after {took:.0} s, {fewest} up at least", self.end),
+        }
+    }
+}
+
+/// HUP, and the wait for four new workers.
+fn roll(group: &mut Group, load: &Load, version: &str, limit: Duration) -> Roll {
     let begin = Instant::now();
-    let mut fewest = WORKERS;
-    let mut is_done = false;
+    let (mut fewest, mut is_done) = (WORKERS, false);
     group.signal(Signal::SIGHUP);
     wait_until(limit, || {
         let workers = group.workers();
         fewest = fewest.min(workers.len());
-        let is_new = workers.iter().all(|worker| worker.version == "2");
+        let is_new = workers.iter().all(|worker| worker.version == version);
         is_done = workers.len() == WORKERS && is_new;
         is_done || group.has_ended()
     });
-    let took = begin.elapsed().as_secs_f64();
-    watch(Duration::from_secs(settle));
-    let new = load.tally().version("2") > 0;
-    if is_done {
-        format!("done in {took:.1} s, {fewest} up at least")
-    } else if new {
-        format!("not all new after {took:.0} s, {fewest} up at least, {}", group.end())
-    } else {
-        format!("never reloaded in {took:.0} s, {fewest} up at least, {}", group.end())
-    }
+    let reach = if load.tally().version(version) > 0 { "not all new" } else { "never reloaded" };
+    let end = format!("{reach}, {}", group.end());
+    Roll { took: begin.elapsed(), fewest, is_done, end }
 }
 
 fn measure_stream(options: &Options, subject: Subject) -> Cell {
