@@ -13,13 +13,21 @@ mod backoff;
 mod ends;
 pub mod event;
 mod graph;
+#[cfg(test)]
+mod instance_stories;
+mod instances;
 mod job;
 mod out;
 mod phases;
 mod random;
 mod reload;
+mod replace;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod roll_stories;
+mod rollout;
+mod scale;
 mod service;
 mod settle;
 mod shutdown;
@@ -27,6 +35,7 @@ mod signals;
 mod sockets;
 pub mod state;
 pub mod status;
+mod steering;
 #[cfg(test)]
 mod stories;
 pub mod time;
@@ -39,7 +48,8 @@ use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
-use job::Jobs;
+use instances::Group;
+use job::{Job, Jobs};
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
@@ -59,13 +69,16 @@ pub struct Manager {
     config: ManagerConfig,
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
+    /// Services with `Instances=`.
+    groups: BTreeMap<UnitName, Group>,
+    /// Groups of which an instance changed: conclusions are still to be drawn.
+    touched: BTreeSet<UnitName>,
     jobs: Jobs,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
     out: Out,
     /// Every unit that has one, under its earliest deadline.
     deadlines: BTreeSet<(Timestamp, UnitName)>,
-    indexed: BTreeMap<UnitName, Timestamp>,
     boot: Option<Boot>,
     booted: bool,
     /// Services that run or wait.
@@ -88,14 +101,16 @@ impl Manager {
         let graph = Graph::new(&units);
         let services =
             units.units.values().map(|unit| (unit.name.clone(), Service::new(Arc::clone(unit))));
-        Manager {
+        let names: Vec<UnitName> = units.units.keys().cloned().collect();
+        let mut manager = Manager {
             services: services.collect(),
+            groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
-            indexed: BTreeMap::new(),
             boot: None,
             booted: false,
             live: 0,
@@ -106,7 +121,9 @@ impl Manager {
             start_refused: false,
             units,
             config,
-        }
+        };
+        names.iter().for_each(|name| manager.classify(name));
+        manager
     }
 
     /// Takes one event. A spurious or stale one changes nothing.
@@ -137,14 +154,22 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
+            Event::Notified { unit, process, notice } => {
+                self.with(&unit, |service, out| service.on_notified(out, process, notice));
+            }
+            Event::SaidReady { process } => {
+                self.with_owner(process, |service, out| service.on_said_ready(out, process));
+            }
+            Event::Probed { process, kind, outcome } => {
+                self.with_owner(process, |service, out| {
+                    service.on_probed(out, process, kind, outcome);
+                });
+            }
+            Event::FoundMain { unit, main } => {
+                self.with(&unit, |service, out| service.on_found_main(out, main));
+            }
             // Nothing asks for these yet.
-            Event::Notified { .. }
-            | Event::SaidReady { .. }
-            | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            Event::Listening { .. } | Event::Connection { .. } | Event::Quiet { .. } => (),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -179,7 +204,8 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        self.index_deadline(unit);
+        let (job, group) = (self.jobs.get(unit), self.groups.get(unit));
+        index_deadline(&mut self.deadlines, service, job, group, self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -189,22 +215,19 @@ impl Manager {
     }
 
     fn index_deadline(&mut self, unit: &UnitName) {
-        let service = self.services.get(unit).and_then(Service::next_deadline);
-        let job = self.jobs.get(unit);
-        let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
-        // An idle start that has waited enough may still wait for others: nothing is due then.
-        let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let next = waits.into_iter().flatten().chain(service).min();
-        if self.indexed.get(unit).copied() == next {
-            return;
+        if let Some(service) = self.services.get_mut(unit) {
+            let (job, group) = (self.jobs.get(unit), self.groups.get(unit));
+            index_deadline(&mut self.deadlines, service, job, group, self.out.now);
         }
-        if let Some(old) = self.indexed.remove(unit) {
-            self.deadlines.remove(&(old, unit.clone()));
+    }
+
+    /// The unit is gone, and with it what it waited for.
+    fn forget(&mut self, unit: &UnitName) -> Option<Service> {
+        let mut service = self.services.remove(unit)?;
+        if let Some(at) = service.indexed.take() {
+            self.deadlines.remove(&(at, unit.clone()));
         }
-        if let Some(at) = next {
-            self.indexed.insert(unit.clone(), at);
-            self.deadlines.insert((at, unit.clone()));
-        }
+        Some(service)
     }
 
     fn on_timer(&mut self) {
@@ -218,6 +241,10 @@ impl Manager {
         for unit in due {
             self.on_job_timer(&unit);
             self.with(&unit, Service::on_timer);
+            let group = self.group_of(&unit).unwrap_or(&unit);
+            if self.groups.contains_key(group) {
+                self.touched.insert(group.clone());
+            }
         }
         self.on_shutdown_timer();
     }
@@ -247,8 +274,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
-            Request::Scale { unit, .. } => {
-                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            Request::Scale { unit, count } => {
+                self.scale(client, &unit, count);
+                return;
             }
             Request::Load { units } => {
                 self.load(units);
@@ -261,6 +289,31 @@ impl Manager {
             }
         };
         self.out.act(Action::Reply { client, reply });
+    }
+}
+
+/// Keeps a service in `deadlines` under the earliest of its own and of its job's.
+fn index_deadline(
+    deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
+    service: &mut Service,
+    job: Option<&Job>,
+    group: Option<&Group>,
+    now: Timestamp,
+) {
+    let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
+    // An idle start that has waited enough may still wait for others: nothing is due then.
+    let waits = waits.map(|at| at.filter(|at| *at > now));
+    let group = group.and_then(|group| group.next_deadline(now));
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).chain(group).min();
+    let old = std::mem::replace(&mut service.indexed, next);
+    if old == next {
+        return;
+    }
+    if let Some(old) = old {
+        deadlines.remove(&(old, service.name().clone()));
+    }
+    if let Some(at) = next {
+        deadlines.insert((at, service.name().clone()));
     }
 }
 

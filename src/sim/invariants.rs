@@ -368,6 +368,13 @@ impl<'a> Checker<'a> {
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
+            Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
