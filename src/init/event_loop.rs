@@ -18,6 +18,7 @@ use super::members::Members;
 use super::perform::Performed;
 use super::processes::ProcessTable;
 use super::report::{Level, Reporter};
+use super::sockets::Holder;
 use super::spawn_plan::Spawner;
 use super::{ControlConfig, Reload};
 use crate::control::server::Server;
@@ -62,6 +63,7 @@ pub struct Shell {
     pub(super) members: Members,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
+    pub(super) sockets: Holder,
     pub(super) reload: Reload,
     pub(super) control: Control,
     pub(super) poll: Poll,
@@ -108,6 +110,7 @@ impl Shell {
             members: Members::new(),
             report,
             spawner,
+            sockets: Holder::default(),
             reload,
             control: Control::new(control, server),
             poll,
@@ -173,6 +176,9 @@ impl Shell {
         }
         if let Some(unit) = self.next_empty() {
             return Some(Event::Empty { unit });
+        }
+        if let Some(unit) = self.sockets.next_quiet() {
+            return Some(Event::Quiet { unit });
         }
         if let Some(signal) = self.next_signal() {
             return Some(Event::Signal(signal));
@@ -373,6 +379,7 @@ impl Shell {
                 STDERR => {}
                 CONTROL => self.control_ready(event),
                 token if Shell::is_client(token) => self.control_ready(event),
+                token if Holder::is_ours(token) => self.socket_ready(event),
                 Token(token) => {
                     let number = token.saturating_sub(FIRST_PIPE);
                     self.ready.push_back(ProcessId(u64::try_from(number).unwrap_or(0)));
@@ -394,7 +401,11 @@ impl Shell {
         if pending {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.manager.next_deadline(), self.control.next_deadline()];
+        let deadlines = [
+            self.manager.next_deadline(),
+            self.control.next_deadline(),
+            self.sockets.next_deadline(),
+        ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.
         let floor = if self.timer_given { Duration::from_millis(1) } else { Duration::ZERO };

@@ -5,7 +5,10 @@
 use super::conditions;
 use super::event_loop::Shell;
 use super::report::Level;
-use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
+use super::sockets::Passed;
+use crate::manager::event::{
+    Action, Event, Fact, ProcessId, ProcessRole, SpawnError, SpawnRequest,
+};
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
 use crate::unit::compact::compact;
@@ -42,15 +45,19 @@ impl Shell {
                 self.reply(client, reply);
             }
             // No unit asks for these yet.
-            Action::Probe { .. }
-            | Action::FindMain { .. }
-            | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
-            | Action::Resume { .. }
-            | Action::Steer { .. }
-            | Action::Rename { .. } => (),
+            Action::Probe { .. } | Action::FindMain { .. } | Action::Rename { .. } => (),
+            Action::Listen { unit, instances } => {
+                return Performed::Event(self.open_sockets(&unit, instances));
+            }
+            Action::Steer { unit, ready } => self.steer(&unit, &ready),
+            Action::Unlisten { unit } => self.unlisten(&unit),
+            Action::Await { unit } => {
+                if let Some(event) = self.await_connection(unit) {
+                    return Performed::Event(event);
+                }
+            }
+            Action::Quiesce { unit } => self.sockets.quiesce(&unit),
+            Action::Resume { unit } => self.sockets.resume(&unit),
             Action::Load => return Performed::Event(self.load()),
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),
@@ -78,7 +85,16 @@ impl Shell {
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
         let process = request.process;
         let main = request.main.and_then(|main| Some(self.table.get(main)?.pid));
-        let plan = match self.spawner.plan(&request, main) {
+        let passed = match request.role {
+            ProcessRole::ExecStart => self.sockets.passed(&request.unit),
+            ProcessRole::ExecCondition
+            | ProcessRole::ExecStartPre
+            | ProcessRole::ExecStartPost
+            | ProcessRole::ExecReload
+            | ProcessRole::ExecStop
+            | ProcessRole::ExecStopPost => Passed::default(),
+        };
+        let plan = match self.spawner.plan(&request, main, &passed) {
             Ok(plan) => plan,
             Err(error) => {
                 return Event::SpawnFailed { process, error: SpawnError::Permanent(error) };
