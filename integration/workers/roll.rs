@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{N, PATIENCE, Web, Worker, Workers, assert_nothing_lost};
+use super::{N, PATIENCE, Web, Worker, Workers};
 use crate::harness::Outcome;
 use crate::load::Kind;
 use crate::require;
@@ -66,7 +66,7 @@ fn five_rolls(order: &str, floor: usize) {
     }
     let mark = workers.up();
     assert_eq!(mark.len(), N, "the old ones are gone when the roll is done");
-    assert_nothing_lost(&load.stop());
+    workers.assert_nothing_lost(&load.stop());
     assert_floor(workers, floor);
 }
 
@@ -97,7 +97,7 @@ fn slow_import(order: &str, floor: usize) {
     let mut workers = rolling(web, order, 2).start();
     let load = workers.load(RATE / 2);
     roll(&mut workers, 0, "import-seconds 8\n");
-    assert_nothing_lost(&load.stop());
+    workers.assert_nothing_lost(&load.stop());
     assert_floor(workers, floor);
 }
 
@@ -157,7 +157,7 @@ fn sighup_rolls() {
         });
     }
     assert!(workers.up().iter().all(|worker| worker.version == "2"), "{:?}", workers.up());
-    assert_nothing_lost(&load.stop());
+    workers.assert_nothing_lost(&load.stop());
     workers.rinit.terminate().assert_code(0);
 }
 
@@ -178,7 +178,7 @@ fn a_version_that_crashes_at_import_halts_the_roll() {
     assert_eq!(workers.up(), old, "every old worker serves on");
     workers.wait_load(&load, u64::from(RATE));
     let tally = load.stop();
-    assert_nothing_lost(&tally);
+    workers.assert_nothing_lost(&tally);
     assert_eq!(tally.version("1"), tally.ok);
     assert_eq!(workers.property("web.service", "ActiveState"), "active");
     let imports = std::fs::read_to_string(workers.rinit.path("imports")).unwrap();
@@ -209,6 +209,6 @@ fn connections_wait_while_nobody_is_there() {
     let mut workers = rolling(web, "stop-first", N).start();
     let load = workers.load_of(workers.plan(50).timeout(PATIENCE + Duration::from_secs(10)));
     roll(&mut workers, 0, "import-seconds 2\n");
-    assert_nothing_lost(&load.stop());
+    workers.assert_nothing_lost(&load.stop());
     assert_floor(workers, 0);
 }
