@@ -23,6 +23,7 @@ use super::probe::Probes;
 use super::processes::{ProcessTable, Purpose};
 use super::ready_fd::ReadyPipes;
 use super::report::{Level, Reporter};
+use super::sockets::Holder;
 use super::spawn_plan::Spawner;
 use super::upward::Upward;
 use super::{ControlConfig, Reload};
@@ -91,6 +92,7 @@ pub struct Shell {
     pub(super) members: Members,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
+    pub(super) sockets: Holder,
     pub(super) reload: Reload,
     pub(super) control: Control,
     pub(super) notify: Notify,
@@ -142,6 +144,7 @@ impl Shell {
             members: Members::new(),
             report,
             spawner,
+            sockets: Holder::default(),
             reload,
             control: Control::new(control, server),
             notify: Notify::new(),
@@ -228,6 +231,9 @@ impl Shell {
         }
         if let Some(unit) = self.next_empty() {
             return Some(Event::Empty { unit });
+        }
+        if let Some(unit) = self.sockets.next_quiet() {
+            return Some(Event::Quiet { unit });
         }
         if let Some(event) = self.next_probed() {
             return Some(event);
@@ -455,6 +461,7 @@ impl Shell {
                 CONTROL => self.control_ready(event),
                 NOTIFY => self.notify.knock(),
                 token if Shell::is_client(token) => self.control_ready(event),
+                token if Holder::is_ours(token) => self.socket_ready(event),
                 Token(token @ FIRST_PROBE..LAST) => self.on_token(token, event),
                 Token(token) => {
                     let number = token.saturating_sub(FIRST_PIPE);
@@ -494,6 +501,7 @@ impl Shell {
         let deadlines = [
             self.manager.next_deadline(),
             self.control.next_deadline(),
+            self.sockets.next_deadline(),
             self.probes.next_deadline(),
             self.upward.next_deadline(),
         ];

@@ -48,6 +48,8 @@ impl Level {
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
             Fact::StartLimitHit { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::Abandoned { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }

@@ -4,6 +4,7 @@
 //! and comes back with rinit's exit status. **Invariant:** once the loop has begun nothing here
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
+mod activation;
 mod conditions;
 mod control;
 mod event_loop;
@@ -18,6 +19,7 @@ mod processes;
 mod ready_fd;
 pub mod report;
 mod socket;
+mod sockets;
 mod spawn_plan;
 mod upward;
 

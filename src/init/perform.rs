@@ -5,8 +5,11 @@
 use super::event_loop::{Shell, now};
 use super::processes::{Process, Purpose};
 use super::report::Level;
+use super::sockets::Passed;
 use super::{conditions, spawn_plan};
-use crate::manager::event::{Action, Event, Fact, ProcessId, SpawnError, SpawnRequest};
+use crate::manager::event::{
+    Action, Event, Fact, ProcessId, ProcessRole, SpawnError, SpawnRequest,
+};
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
 use crate::unit::UnitName;
@@ -48,13 +51,18 @@ impl Shell {
             }
             Action::FindMain { unit } => return Performed::Event(self.find_main(&unit)),
             Action::Rename { from, to } => self.rename(&from, &to),
-            // No unit asks for these yet.
-            Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
-            | Action::Resume { .. }
-            | Action::Steer { .. } => (),
+            Action::Listen { unit, instances } => {
+                return Performed::Event(self.open_sockets(&unit, instances));
+            }
+            Action::Steer { unit, ready } => self.steer(&unit, &ready),
+            Action::Unlisten { unit } => self.unlisten(&unit),
+            Action::Await { unit } => {
+                if let Some(event) = self.await_connection(unit) {
+                    return Performed::Event(event);
+                }
+            }
+            Action::Quiesce { unit } => self.sockets.quiesce(&unit),
+            Action::Resume { unit } => self.sockets.resume(&unit),
             Action::Load => {
                 self.upward.reloading(now());
                 let loaded = self.load();
@@ -102,7 +110,9 @@ impl Shell {
 
     fn try_spawn(&mut self, request: &SpawnRequest) -> Result<(), SpawnError> {
         let main = request.main.and_then(|main| Some(self.table.get(main)?.pid));
-        let mut plan = self.spawner.plan(request, main).map_err(SpawnError::Permanent)?;
+        let passed = self.passed_to(request);
+        let plan = self.spawner.plan(request, main, &passed);
+        let mut plan = plan.map_err(SpawnError::Permanent)?;
         let (unit, role) = (&request.unit, request.role);
         let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
         if let Some(address) = address {
@@ -114,6 +124,19 @@ impl Shell {
             self.watch_ready(request.process, read);
         }
         Ok(())
+    }
+
+    /// The sockets of a unit are its main process's only (sd_listen_fds(3)).
+    fn passed_to(&self, request: &SpawnRequest) -> Passed {
+        match request.role {
+            ProcessRole::ExecStart => self.sockets.passed(&request.unit),
+            ProcessRole::ExecCondition
+            | ProcessRole::ExecStartPre
+            | ProcessRole::ExecStartPost
+            | ProcessRole::ExecReload
+            | ProcessRole::ExecStop
+            | ProcessRole::ExecStopPost => Passed::default(),
+        }
     }
 
     fn fork(&mut self, plan: ExecPlan, request: &SpawnRequest) -> std::io::Result<()> {

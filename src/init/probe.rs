@@ -19,6 +19,7 @@ use mio::{Interest, Registry, Token};
 
 use super::event_loop::{FIRST_PROBE, Shell, now};
 use super::processes::Purpose;
+use super::sockets::Passed;
 use crate::manager::event::{Event, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, SpawnRequest};
 use crate::manager::time::Timestamp;
 use crate::sys::http_probe::{self, HttpProbe};
@@ -160,9 +161,8 @@ impl Shell {
     }
 
     /// The source port by which one instance of several behind a port is reached.
-    #[allow(clippy::unused_self)]
-    fn probe_source(&self, _unit: &Unit) -> Option<SocketAddr> {
-        None
+    fn probe_source(&self, unit: &Unit) -> Option<SocketAddr> {
+        self.sockets.probe_source(&unit.name)
     }
 
     fn probe_by_command(
@@ -186,7 +186,7 @@ impl Shell {
             monitor: None,
         };
         let main = self.table.get(process).map(|process| process.pid);
-        let plan = self.spawner.plan_of(&request, command, main);
+        let plan = self.spawner.plan_of(&request, command, main, &Passed::default());
         let plan = plan.map_err(|error| format!("Exec: {}", error.message))?;
         let (pid, starting) = exec::spawn(plan)
             .map_err(|error| format!("Exec: fork: {}", reason(errno_of(&error))))?;
@@ -201,7 +201,7 @@ impl Shell {
     /// `ReadyOn = "accept"`: some process of the unit holds a socket of ours in an epoll set, or
     /// listens itself.
     fn probe_accept(&mut self, process: ProcessId, unit: &Unit) -> ProbeOutcome {
-        let passed = self.passed_inodes(unit);
+        let passed: BTreeSet<u64> = self.sockets.inodes(unit).into_iter().collect();
         let main = self.table.get(process).map(|process| process.pid);
         let others = self.members.living_of(&unit.name, &self.table);
         let mut unseen = None;
@@ -228,21 +228,9 @@ impl Shell {
         let Some(pid) = self.table.get(process).map(|process| process.pid) else {
             return ProbeOutcome::Good; // its end is on its way
         };
-        let queued = self.queued(unit);
+        let queued = self.sockets.queued(&unit.name);
         let stall = self.probes.stalls.entry(process).or_default();
         stall.look(now(), queued, activity::main_thread(pid).ok(), limit)
-    }
-
-    /// The sockets that the unit's processes were passed, as /proc names them.
-    #[allow(clippy::unused_self)]
-    fn passed_inodes(&self, _unit: &Unit) -> BTreeSet<u64> {
-        BTreeSet::new()
-    }
-
-    /// How many connections wait for the unit; `None`: it has no socket of ours.
-    #[allow(clippy::unused_self)]
-    fn queued(&self, _unit: &Unit) -> Option<u32> {
-        None
     }
 
     /// The next answer.

@@ -99,7 +99,9 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Job { reason, .. } | Fact::Protocol { reason, .. } => reason.len(),
+                Fact::Job { reason, .. }
+                | Fact::Protocol { reason, .. }
+                | Fact::ListenFailed { reason, .. } => reason.len(),
                 Fact::TimedOut { missing: text, .. }
                 | Fact::Health { why: text, .. }
                 | Fact::Status { status: text, .. } => text.len(),
@@ -120,6 +122,7 @@ impl Event for Recorded {
                 | Fact::Watchdog { .. }
                 | Fact::Exhausted { .. }
                 | Fact::Scaled { .. }
+                | Fact::TriggerLimitHit { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -216,6 +219,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -302,6 +307,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -352,6 +359,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -487,6 +496,17 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
+        Fact::ListenFailed { unit, reason } => {
+            Line::new(Level::of(fact), "message", Some(unit), format!("not started: {reason}"))
+        }
+        Fact::TriggerLimitHit { unit, burst, interval } => {
+            let interval = span(*interval);
+            let message = format!(
+                "connections started it {burst} times within {interval}: its sockets are closed \
+                 (TriggerLimitBurst={burst}, TriggerLimitIntervalSec={interval})"
+            );
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
         Fact::TimedOut { unit, .. } => {
             Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
         }
@@ -518,6 +538,8 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::SpawnFailed { unit, .. }
         | Fact::RestartScheduled { unit, .. }
         | Fact::StartLimitHit { unit, .. }
+        | Fact::ListenFailed { unit, .. }
+        | Fact::TriggerLimitHit { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
         | Fact::Protocol { unit, .. }
@@ -602,6 +624,8 @@ fn describe_word(fact: &Fact) -> Line {
         | Fact::Exhausted { .. }
         | Fact::Scaled { .. }
         | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. }
         | Fact::Booted { .. }
@@ -648,6 +672,8 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::Exhausted { .. }
         | Fact::Scaled { .. }
         | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Protocol { .. }
         | Fact::Watchdog { .. }

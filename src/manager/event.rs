@@ -782,6 +782,22 @@ pub enum Fact {
         /// …of so many.
         total: u32,
     },
+    /// The sockets of a unit could not be opened: it is not started.
+    ListenFailed {
+        /// Which unit.
+        unit: UnitName,
+        /// Why, in a sentence that names the address.
+        reason: String,
+    },
+    /// Connections started a service again and again in vain: its sockets are closed.
+    TriggerLimitHit {
+        /// Whose sockets.
+        unit: UnitName,
+        /// So many connections…
+        burst: u32,
+        /// …in so long.
+        interval: Duration,
+    },
     /// A start, a stop or a run took too long.
     TimedOut {
         /// Which unit.

@@ -467,6 +467,8 @@ impl Manager {
             }
             GroupPhase::Stopping if group.failed.is_some() => SubState::Failed,
             GroupPhase::Stopping => SubState::Dead,
+            // Who is queued is accepted first: to all others it is on its way down.
+            GroupPhase::Up if self.is_quiescing(unit) && census.up > 0 => return,
             GroupPhase::Up => self.state_while_up(unit, group, census),
         };
         if matches!(state, SubState::Dead | SubState::Failed) {
@@ -474,6 +476,10 @@ impl Manager {
         } else {
             self.with(unit, |service, out| service.show(out, state));
         }
+    }
+
+    fn is_quiescing(&self, unit: &UnitName) -> bool {
+        self.services.get(unit).is_some_and(Service::is_quiescing)
     }
 
     fn state_while_up(&self, unit: &UnitName, group: &Group, census: Census) -> SubState {

@@ -378,6 +378,8 @@ impl<'a> Checker<'a> {
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }

@@ -10,6 +10,7 @@ mod end;
 mod health;
 mod instance;
 mod notify;
+mod quiesce;
 mod ready;
 mod run;
 mod start;
@@ -142,6 +143,8 @@ pub(super) struct Service {
     restarting: bool,
     /// What only one of several instances has.
     pub place: Place,
+    /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
+    quiescing: bool,
 }
 
 impl Service {
@@ -190,6 +193,7 @@ impl Service {
             may_restart: false,
             restarting: false,
             place: Place::default(),
+            quiescing: false,
         }
     }
 
@@ -251,6 +255,7 @@ impl Service {
         self.late_at = None;
         self.clearing = None;
         self.leave_behind(state);
+        self.quiescing = false;
         if state != SubState::Condition {
             self.checking = false;
         }
