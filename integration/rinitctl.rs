@@ -350,3 +350,54 @@ fn on_a_terminal() {
     assert!(screen.contains("\r\x1b[K") && !screen.ends_with(')'), "{screen:?}");
     rinit.terminate();
 }
+
+/// `scale`, and what `status`, `show` and `list-units` make of instances; a roll tells how it goes.
+#[test]
+fn instances_are_scaled_shown_and_rolled() {
+    let web = "[Service]\nInstances = 2\nExecStart = \"@probe@ wait\"\n\
+               RollingUpdate = { MonitorSec = 0 }\n";
+    let setup = rinit().unit("web", web).service("plain", "wait", "");
+    let mut rinit = setup.start();
+    rinit.wait_state("web", "running");
+    for (arguments, code, out, err) in [
+        (&["status", "web"][..], 0, "Instances: 2 wanted, 2 ready\n", ""),
+        (&["scale", "web=3"], 0, "", ""),
+        (&["is-active", "web@3"], 0, "active\n", ""),
+        (&["list-units", "web*", "--no-legend", "--plain"], 0, "web@3.service loaded active", ""),
+        (&["status", "web"], 0, "|- web@2.service  running  pid ", ""),
+        (&["status", "web"], 0, "`- web@3.service  running  pid ", ""),
+        (&["show", "web", "-p", "InstancesWanted,InstancesReady"], 0, "InstancesReady=3", ""),
+        (&["show", "web@2", "-p", "InstanceOf", "--value"], 0, "web.service\n", ""),
+        (&["restart", "web"], 0, "web.service: 3 of 3 instances replaced\n", ""),
+        (&["scale", "web=1"], 0, "", ""),
+        (&["status", "web"], 0, "Instances: 1 wanted, 1 ready\n", ""),
+        (&["scale", "web=1", "--json"], 0, "\"result\":\"done\"", ""),
+        (&["scale", "plain=2"], 1, "", "plain.service has no Instances="),
+        (&["scale", "wbe=2"], 4, "", "did you mean web.service?"),
+        (&["scale", "web"], 64, "", "web=4"),
+        (&["scale", "web=many"], 64, "", "many is no number of instances"),
+    ] {
+        check(&rinit, arguments, code, out, err);
+    }
+    rinit.terminate().assert_code(0);
+}
+
+/// What a service says of itself, and what its probes say of it.
+#[test]
+fn words_and_health_are_shown() {
+    require!("systemd-notify");
+    let shell = "systemd-notify --ready --status='Half way' && exec sleep infinity";
+    let unit = format!(
+        "[Service]\nType = \"notify\"\nNotifyAccess = \"all\"\nWatchdogSec = \"1h\"\n\
+         ExecStart = [[\"/bin/sh\", \"-c\", \"{shell}\"]]\n[Health]\nExec = \"@probe@ ok\"\n"
+    );
+    let mut rinit = rinit().unit("web", &unit).start();
+    rinit.wait_state("web", "running");
+    check(&rinit, &["status", "web"], 0, "     Status: \"Half way\"\n", "");
+    check(&rinit, &["status", "web"], 0, "     Health: healthy\n", "");
+    let names = "Type,NotifyAccess,StatusText,Health,WatchdogUSec,NFileDescriptorStore";
+    let expected = "Type=notify\nNotifyAccess=all\nStatusText=Half way\nHealth=healthy\n\
+                    WatchdogUSec=3600000000\nNFileDescriptorStore=0\n";
+    check(&rinit, &["show", "web", "-p", names], 0, expected, "");
+    rinit.terminate().assert_code(0);
+}

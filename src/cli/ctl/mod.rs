@@ -14,6 +14,7 @@ pub mod properties;
 
 pub mod dependencies;
 pub mod events;
+pub mod instances;
 pub mod jobs;
 pub mod list;
 pub mod reload;
