@@ -15,6 +15,7 @@ use crate::sys::{errno_of, kill, proc, reason};
 use crate::unit::UnitName;
 use crate::unit::compact::compact;
 use crate::unit::process::Signal;
+use crate::unit::service::StandardStream;
 
 /// What became of an action.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Shell {
         if let Some(address) = address {
             spawn_plan::tell(&mut plan, "NOTIFY_SOCKET", &address);
         }
-        let ready = self.ready_pipe(request, &mut plan).map_err(temporary("NotificationFd"))?;
+        let ready = self.ready_pipe(request, &mut plan)?;
         self.fork(plan, request).map_err(temporary("fork"))?;
         if let Some((read, _write)) = ready {
             self.watch_ready(request.process, read);
@@ -126,10 +127,20 @@ impl Shell {
         Ok(())
     }
 
-    /// The sockets of a unit are its main process's only (sd_listen_fds(3)).
+    /// The sockets of a unit are its main process's only (sd_listen_fds(3)); after them come the
+    /// descriptors that it stored (sd_pid_notify_with_fds(3)).
     fn passed_to(&self, request: &SpawnRequest) -> Passed {
         match request.role {
-            ProcessRole::ExecStart => self.sockets.passed(&request.unit),
+            ProcessRole::ExecStart => {
+                let mut passed = self.sockets.passed(&request.unit);
+                let exec = &request.unit.service.exec;
+                let streams = [&exec.standard_input, &exec.standard_output, &exec.standard_error];
+                // A socket that is a stream is one, and announces nothing.
+                if !streams.iter().any(|stream| **stream == Some(StandardStream::Socket)) {
+                    passed.sockets.extend(self.notify.stored(&request.unit.name));
+                }
+                passed
+            }
             ProcessRole::ExecCondition
             | ProcessRole::ExecStartPre
             | ProcessRole::ExecStartPost
@@ -182,7 +193,7 @@ fn send(process: &Process, signal: Signal) {
 }
 
 /// An error of the system that may pass.
-fn temporary(what: &'static str) -> impl Fn(std::io::Error) -> SpawnError {
+pub(super) fn temporary(what: &'static str) -> impl Fn(std::io::Error) -> SpawnError {
     move |error| {
         let errno = errno_of(&error);
         SpawnError::Temporary { errno, message: format!("{what}: {}", reason(errno)) }

@@ -140,7 +140,8 @@ impl Shell {
         check: &HealthCheck,
         health: &Health,
     ) -> Result<(), String> {
-        let target = target::target(check, unit.socket.as_deref())?;
+        let target =
+            target::target(check, unit.socket.as_deref(), self.sockets.first_address(unit))?;
         let source = if target.own { self.probe_source(unit) } else { None };
         let (address, tried, talk) = connect(&target, 0, source)?;
         let connection = Connection {

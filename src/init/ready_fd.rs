@@ -12,8 +12,10 @@ use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Token};
 
 use super::event_loop::{FIRST_READY, Shell};
-use crate::manager::event::{Event, ProcessId, ProcessRole, SpawnRequest};
+use super::perform::temporary;
+use crate::manager::event::{Event, ProcessId, ProcessRole, SpawnError, SpawnRequest};
 use crate::sys::exec::{Descriptor, ExecPlan};
+use crate::unit::process::{ExecError, ExecStage};
 
 /// So much is read from one pipe in a turn.
 const READ_MAX: usize = 4096;
@@ -48,18 +50,27 @@ impl Shell {
     /// The pipe of a main process that is to have one; the write end is to live until it is born.
     ///
     /// # Errors
-    /// No descriptors are left.
+    /// No descriptors are left, or a socket has that number.
     pub(super) fn ready_pipe(
         &mut self,
         request: &SpawnRequest,
         plan: &mut ExecPlan,
-    ) -> std::io::Result<Option<(Receiver, pipe::Sender)>> {
+    ) -> Result<Option<(Receiver, pipe::Sender)>, SpawnError> {
         let target = request.unit.service.notification_fd;
         let Some(target) = target.filter(|_| request.role == ProcessRole::ExecStart) else {
             return Ok(None);
         };
-        let (write, read) = pipe::new()?;
-        write.set_nonblocking(false)?; // the service's end is an ordinary one
+        if plan.descriptors.iter().any(|descriptor| descriptor.target == target) {
+            let text = format!("NotificationFd={target}: that is the number of a socket");
+            return Err(SpawnError::Permanent(ExecError {
+                stage: ExecStage::Descriptors,
+                errno: libc::EEXIST,
+                message: text,
+            }));
+        }
+        let (write, read) = pipe::new().map_err(temporary("NotificationFd"))?;
+        // The service's end is an ordinary one.
+        write.set_nonblocking(false).map_err(temporary("NotificationFd"))?;
         plan.descriptors.push(Descriptor { source: write.as_raw_fd(), target });
         Ok(Some((read, write)))
     }

@@ -137,7 +137,9 @@ impl Event for Recorded {
     fn is_of(&self, unit: &UnitName) -> bool {
         match &self.said {
             Said::Message { .. } => false,
-            Said::Fact { fact, .. } => unit_of(fact) == Some(unit),
+            Said::Fact { fact, .. } => {
+                unit_of(fact).is_some_and(|of| of == unit || of.is_numbered_of(unit))
+            }
         }
     }
 

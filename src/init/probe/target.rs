@@ -22,17 +22,22 @@ pub struct Target {
     pub own: bool,
 }
 
-/// Where a check goes; `socket` is the unit's.
+/// Where a check goes; `socket` is the unit's, and `bound` where its first one really is.
 ///
 /// # Errors
 /// There is nowhere to go, in words.
-pub fn target(check: &HealthCheck, socket: Option<&Socket>) -> Result<Target, String> {
+pub fn target(
+    check: &HealthCheck,
+    socket: Option<&Socket>,
+    bound: Option<SocketAddr>,
+) -> Result<Target, String> {
     let (addresses, path, own) = match check {
         HealthCheck::HttpPath(path) => {
             let listens = socket.map_or(&[][..], |socket| &socket.listen);
-            let addresses = listens
-                .iter()
-                .find_map(addresses)
+            let declared = || listens.iter().find_map(addresses);
+            let addresses = bound
+                .map(reach)
+                .or_else(declared)
                 .ok_or_else(|| format!("Http={path}: the unit has no TCP ListenStream= to ask"))?;
             (addresses, Some(path.clone()), true)
         }
@@ -50,19 +55,23 @@ fn addresses(listen: &Listen) -> Option<Vec<SocketAddr>> {
     if listen.kind != ListenKind::Stream {
         return None;
     }
-    let (ip, port) = match &listen.address {
+    match &listen.address {
         // Also what IPv4 alone would listen on.
-        ListenAddress::Port(port) => return Some(vec![SocketAddr::new(LOOPBACK_4, *port)]),
-        ListenAddress::Ip(address) => (address.ip(), address.port()),
-        ListenAddress::Path(_) | ListenAddress::Abstract(_) => return None,
-    };
-    let ips = match ip {
+        ListenAddress::Port(port) => Some(vec![SocketAddr::new(LOOPBACK_4, *port)]),
+        ListenAddress::Ip(address) => Some(reach(*address)),
+        ListenAddress::Path(_) | ListenAddress::Abstract(_) => None,
+    }
+}
+
+/// Where to connect to reach who listens there.
+fn reach(address: SocketAddr) -> Vec<SocketAddr> {
+    let ips = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => vec![LOOPBACK_4],
         // Where there is no IPv6, it became IPv4.
         IpAddr::V6(ip) if ip.is_unspecified() => vec![LOOPBACK_6, LOOPBACK_4],
         ip => vec![ip],
     };
-    Some(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    ips.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect()
 }
 
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -94,7 +103,7 @@ mod tests {
     }
 
     fn where_to(check: &HealthCheck, socket: Option<&Socket>) -> Vec<String> {
-        let target = target(check, socket).unwrap();
+        let target = target(check, socket, None).unwrap();
         target.addresses.iter().map(|address| target.describe(*address)).collect()
     }
 
@@ -116,9 +125,11 @@ mod tests {
             ]);
             assert_eq!(where_to(&check, Some(&socket)), expected);
         }
-        assert!(target(&check, None).is_err());
+        assert!(target(&check, None, None).is_err());
+        let bound = target(&check, None, Some("0.0.0.0:4711".parse().unwrap())).unwrap();
+        assert_eq!(bound.addresses, ["127.0.0.1:4711".parse().unwrap()]);
         let only_path = socket(&[(ListenKind::Stream, ListenAddress::Path("/run/x".into()))]);
-        assert!(target(&check, Some(&only_path)).is_err());
+        assert!(target(&check, Some(&only_path), None).is_err());
     }
 
     #[test]
@@ -128,6 +139,6 @@ mod tests {
         assert_eq!(where_to(&tcp("10.0.0.1"), None), ["10.0.0.1:7"]);
         assert_eq!(where_to(&tcp("[::1]"), None), ["[::1]:7"]);
         assert_eq!(where_to(&tcp("::1"), None), ["[::1]:7"]);
-        assert!(target(&tcp("example.com"), None).is_err());
+        assert!(target(&tcp("example.com"), None, None).is_err());
     }
 }
