@@ -3,7 +3,7 @@
 //! Not its words (`report`): most facts of a healthy run are of a level that nobody asked for, and
 //! must not cost their text. **Invariant:** the level of a fact is decided here alone.
 
-use crate::manager::event::{Fact, JobKind, JobResult, ProcessRole, StopCause};
+use crate::manager::event::{Fact, JobKind, JobResult, ProcessRole, RollEvent, StopCause};
 use crate::manager::state::{ServiceResult, SubState};
 use crate::unit::process::Signal;
 
@@ -47,7 +47,11 @@ impl Level {
             Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
-            Fact::StartLimitHit { .. } | Fact::Abandoned { .. } => Level::Error,
+            Fact::StartLimitHit { .. } | Fact::Exhausted { .. } | Fact::Abandoned { .. } => {
+                Level::Error
+            }
+            Fact::Roll { what, .. } => Level::of_roll(what),
+            Fact::Scaled { .. } => Level::Info,
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }
@@ -59,6 +63,20 @@ impl Level {
             // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
             Fact::SignalIgnored { signal } if Signal::BOOKKEEPING.contains(signal) => Level::Debug,
             Fact::SignalIgnored { .. } => Level::Info,
+        }
+    }
+
+    fn of_roll(what: &RollEvent) -> Level {
+        match what {
+            RollEvent::GoesOn { .. } | RollEvent::GoesBack { .. } | RollEvent::Halted { .. } => {
+                Level::Error
+            }
+            RollEvent::WentBack => Level::Warn,
+            RollEvent::Begun
+            | RollEvent::Recycles { .. }
+            | RollEvent::Replaced { .. }
+            | RollEvent::Interrupted
+            | RollEvent::Ended => Level::Info,
         }
     }
 

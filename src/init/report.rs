@@ -508,6 +508,9 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::SpawnFailed { unit, .. }
         | Fact::RestartScheduled { unit, .. }
         | Fact::StartLimitHit { unit, .. }
+        | Fact::Exhausted { unit, .. }
+        | Fact::Scaled { unit, .. }
+        | Fact::Roll { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
         | Fact::Forwarded { unit, .. } => Some(unit),

@@ -23,6 +23,7 @@ pub(super) fn weight(what: &RollEvent) -> usize {
 }
 
 pub(super) fn describe(fact: &Fact) -> Line {
+    let level = Level::of(fact);
     match fact {
         Fact::Exhausted { unit, burst, interval, up, total, delay } => {
             let (interval, every) = (span(*interval), span(*delay));
@@ -31,45 +32,34 @@ pub(super) fn describe(fact: &Fact) -> Line {
                  so it is tried again every {every}"
             );
             let fields = vec![("delay_usec", json!(micros(*delay)))];
-            Line::new(Level::Error, "message", Some(unit), message).with(fields)
+            Line::new(level, "message", Some(unit), message).with(fields)
         }
         Fact::Scaled { unit, from, to } => {
             let message = format!("{to} instances are wanted now, instead of {from}");
-            Line::new(Level::Info, "message", Some(unit), message)
+            Line::new(level, "message", Some(unit), message)
         }
         Fact::Roll { unit, what, done, total } => {
-            let (level, message) = roll(what, *done, *total);
             let fields = vec![("done", json!(done)), ("total", json!(total))];
-            Line::new(level, "roll", Some(unit), message).with(fields)
+            Line::new(level, "roll", Some(unit), roll(what, *done, *total)).with(fields)
         }
         other => describe_whole(other),
     }
 }
 
-fn roll(what: &RollEvent, done: u32, total: u32) -> (Level, String) {
-    let undone = if done == 1 { "1 replacement is" } else { "replacements are" };
+fn roll(what: &RollEvent, done: u32, total: u32) -> String {
     match what {
-        RollEvent::Begun => (Level::Info, format!("replacing {total} instances")),
+        RollEvent::Begun => format!("replacing {total} instances"),
         RollEvent::Recycles { instance } => {
-            (Level::Info, format!("{instance} has run for RuntimeMaxSec=: replacing it"))
+            format!("{instance} has run for RuntimeMaxSec=: replacing it")
         }
-        RollEvent::Replaced { instance } => {
-            (Level::Info, format!("{instance} is replaced ({done} of {total})"))
-        }
-        RollEvent::GoesOn { reason } => (Level::Error, format!("{reason}: the roll goes on")),
-        RollEvent::GoesBack { reason } if done <= 1 => {
-            (Level::Error, format!("{reason}: going back"))
-        }
-        RollEvent::GoesBack { reason } => {
-            (Level::Error, format!("{reason}: going back, {done} {undone} undone"))
-        }
-        RollEvent::WentBack => {
-            (Level::Warn, "every instance has its old definition again".to_owned())
-        }
-        RollEvent::Halted { reason } => (Level::Error, reason.clone()),
+        RollEvent::Replaced { instance } => format!("{instance} is replaced ({done} of {total})"),
+        RollEvent::GoesOn { reason } => format!("{reason}: the roll goes on"),
+        RollEvent::GoesBack { reason } => format!("{reason}: going back"),
+        RollEvent::WentBack => "every instance has its old definition again".to_owned(),
+        RollEvent::Halted { reason } => reason.clone(),
         RollEvent::Interrupted => {
-            (Level::Info, format!("the roll is called off after {done} of {total} instances"))
+            format!("the roll is called off after {done} of {total} instances")
         }
-        RollEvent::Ended => (Level::Info, format!("{done} of {total} instances replaced")),
+        RollEvent::Ended => format!("{done} of {total} instances replaced"),
     }
 }

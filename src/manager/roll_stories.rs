@@ -127,7 +127,9 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
     rig.exits("web@1", 1);
     rig.pass(1000);
     scale(&mut rig, 0);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         steer web [1]
         web@2 running > stop-sigterm
         kill web@2 SIGTERM
@@ -153,7 +155,8 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
         kill web@1 SIGTERM
         web@1 stop-sigterm > dead
         reply Job { result: Done, reason: "", also: [] }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
