@@ -47,11 +47,16 @@ impl Level {
             Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
-            Fact::StartLimitHit { .. } | Fact::Exhausted { .. } | Fact::Abandoned { .. } => {
-                Level::Error
-            }
             Fact::Roll { what, .. } => Level::of_roll(what),
             Fact::Scaled { .. } => Level::Info,
+            Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Abandoned { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { healthy: false, .. } => Level::Error,
+            Fact::Health { healthy: true, .. } => Level::Info,
+            Fact::Status { .. } => Level::Debug,
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }

@@ -99,8 +99,11 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Job { reason, .. } => reason.len(),
                 Fact::Roll { what, .. } => rolling::weight(what),
+                Fact::Job { reason, .. } | Fact::Protocol { reason, .. } => reason.len(),
+                Fact::TimedOut { missing: text, .. }
+                | Fact::Health { why: text, .. }
+                | Fact::Status { status: text, .. } => text.len(),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -116,7 +119,7 @@ impl Event for Recorded {
                 | Fact::StartLimitHit { .. }
                 | Fact::Exhausted { .. }
                 | Fact::Scaled { .. }
-                | Fact::TimedOut { .. }
+                | Fact::Watchdog { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -212,6 +215,10 @@ impl Reporter {
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Stopping { .. }
@@ -294,6 +301,10 @@ impl Reporter {
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -340,6 +351,10 @@ impl Reporter {
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -470,20 +485,13 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
-        Fact::TimedOut { unit, state, after, signal } => {
-            let next = match signal {
-                Some(signal) => format!(", sending {signal}"),
-                None => String::new(),
-            };
-            let after = span(*after);
-            let up = matches!(state, SubState::Running | SubState::Reload);
-            let message = if up && signal.is_none() {
-                format!("RuntimeMaxSec= is over after {after}, stopping it")
-            } else {
-                format!("{state} took longer than {after}{next}")
-            };
-            Line::new(Level::of(fact), "message", Some(unit), message)
+        Fact::TimedOut { unit, .. } => {
+            Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
         }
+        Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. } => describe_word(fact),
         Fact::Abandoned { unit } => {
             let message =
                 "no signal that may be sent has ended all its processes; going on without them";
@@ -513,12 +521,93 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::Roll { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
+        | Fact::Protocol { unit, .. }
+        | Fact::Watchdog { unit, .. }
+        | Fact::Health { unit, .. }
+        | Fact::Status { unit, .. }
         | Fact::Forwarded { unit, .. } => Some(unit),
         Fact::Booted { .. }
         | Fact::Stopping { .. }
         | Fact::Hurried { .. }
         | Fact::BudgetSpent { .. }
         | Fact::SignalIgnored { .. } => None,
+    }
+}
+
+fn describe_timeout(fact: &Fact) -> String {
+    let Fact::TimedOut { state, after, signal, missing, .. } = fact else { return String::new() };
+    let next = match signal {
+        Some(signal) => format!(", sending {signal}"),
+        None => String::new(),
+    };
+    let after = span(*after);
+    let up = matches!(state, SubState::Running | SubState::Reload);
+    match missing.as_str() {
+        "" if up && signal.is_none() => {
+            format!("RuntimeMaxSec= is over after {after}, stopping it")
+        }
+        "" => format!("{state} took longer than {after}{next}"),
+        missing if up => {
+            format!("reload took longer than {after}, running on: waited for {missing}")
+        }
+        missing => format!("{state} took longer than {after}{next}: waited for {missing}"),
+    }
+}
+
+/// What a service said, or failed to say.
+fn describe_word(fact: &Fact) -> Line {
+    match fact {
+        Fact::Protocol { unit, reason } => Line::new(
+            Level::of(fact),
+            "message",
+            Some(unit),
+            format!("{reason}: that is a failure (protocol)"),
+        ),
+        Fact::Watchdog { unit, period: Some(period), signal } => {
+            let period = span(*period);
+            let message = format!("no WATCHDOG=1 for {period} (WatchdogSec=), sending {signal}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Watchdog { unit, period: None, signal } => {
+            let message = format!("it said WATCHDOG=trigger, sending {signal}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Health { unit, healthy: true, .. } => {
+            Line::new(Level::of(fact), "message", Some(unit), "healthy again")
+        }
+        Fact::Health { unit, healthy: false, why, after, stops } => {
+            let next = match stops {
+                true => "stopping it (OnUnhealthy=restart)",
+                false => "it counts as not ready (OnUnhealthy=none)",
+            };
+            let times = match after {
+                1 => String::new(),
+                after => format!(" after {after} bad probes in a row"),
+            };
+            let message = format!("unhealthy{times}: {why}; {next}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Status { unit, status } => {
+            Line::new(Level::of(fact), "message", Some(unit), format!("says: {status}"))
+        }
+        Fact::State { .. }
+        | Fact::Job { .. }
+        | Fact::Started { .. }
+        | Fact::Exited { .. }
+        | Fact::SpawnFailed { .. }
+        | Fact::RestartScheduled { .. }
+        | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
+        | Fact::TimedOut { .. }
+        | Fact::Abandoned { .. }
+        | Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::Forwarded { .. }
+        | Fact::SignalIgnored { .. } => describe_whole(fact),
     }
 }
 
@@ -558,6 +647,10 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::Scaled { .. }
         | Fact::Roll { .. }
         | Fact::TimedOut { .. }
+        | Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. }
         | Fact::Abandoned { .. } => String::new(), // described by their unit
     };
     Line::new(Level::of(fact), "message", None, message)

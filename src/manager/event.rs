@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::unit::instances::Capacity;
 use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::{Unit, UnitName, UnitSet};
 
@@ -791,6 +792,44 @@ pub enum Fact {
         after: Duration,
         /// The signal that is sent now, if one is.
         signal: Option<Signal>,
+        /// What a start or a reload has waited for in vain, in words; else empty.
+        missing: String,
+    },
+    /// A service did not keep to what its `Type=` promises.
+    Protocol {
+        /// Which unit.
+        unit: UnitName,
+        /// In words.
+        reason: String,
+    },
+    /// `WATCHDOG=1` did not come in time.
+    Watchdog {
+        /// Which unit.
+        unit: UnitName,
+        /// In so long; `None`: it said `WATCHDOG=trigger` itself.
+        period: Option<Duration>,
+        /// The signal that is sent now.
+        signal: Signal,
+    },
+    /// A service that is up became unhealthy, or healthy again.
+    Health {
+        /// Which unit.
+        unit: UnitName,
+        /// Which of the two.
+        healthy: bool,
+        /// What the last bad probe said; else empty.
+        why: String,
+        /// So many answers in a row say so.
+        after: u32,
+        /// It is stopped for it (`OnUnhealthy=restart`).
+        stops: bool,
+    },
+    /// A service said another `STATUS=`.
+    Status {
+        /// Which unit.
+        unit: UnitName,
+        /// As it was said.
+        status: String,
     },
     /// SIGKILL did not help: the unit is given up with processes left.
     Abandoned {
@@ -848,6 +887,8 @@ pub struct ManagerConfig {
     pub stop_signal: Option<Signal>,
     /// The unit that is the COMMAND of the command line: then signals are its.
     pub command: Option<UnitName>,
+    /// What `Instances = "auto"` is reckoned from.
+    pub capacity: Capacity,
     /// Jitter and invocation ids come from this.
     pub seed: u64,
 }

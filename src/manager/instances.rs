@@ -15,7 +15,7 @@ use super::scale::Scaling;
 use super::service::{Service, StartReason};
 use super::state::{ActiveState, ServiceResult, SubState};
 use super::time::Timestamp;
-use crate::unit::instances::{instance, resolve};
+use crate::unit::instances::{Capacity, instance, resolve};
 use crate::unit::process::ExitStatus;
 use crate::unit::rolling::Instances;
 use crate::unit::{Unit, UnitName};
@@ -71,12 +71,12 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(unit: &Unit, capacity: u32) -> Group {
+    pub(super) fn new(unit: &Unit, capacity: &Capacity) -> Group {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         Group {
             phase: GroupPhase::Down,
             declared,
-            wanted: resolve(declared, capacity),
+            wanted: resolve(declared, capacity, None).0,
             members: BTreeSet::new(),
             starting: false,
             start_deadline: None,
@@ -92,11 +92,11 @@ impl Group {
     }
 
     /// `Instances=` may be another one now.
-    pub fn declare(&mut self, unit: &Unit, capacity: u32) {
+    pub fn declare(&mut self, unit: &Unit, capacity: &Capacity) {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         if declared != self.declared {
             self.declared = declared;
-            self.wanted = resolve(declared, capacity);
+            self.wanted = resolve(declared, capacity, None).0;
         }
     }
 
@@ -152,7 +152,7 @@ impl Manager {
             self.forget_group(unit);
             return;
         }
-        let (definition, capacity) = (Arc::clone(&service.unit), self.config.capacity());
+        let (definition, capacity) = (Arc::clone(&service.unit), &self.config.capacity);
         match self.groups.get_mut(unit) {
             Some(group) => group.declare(&definition, capacity),
             None => {
@@ -164,8 +164,7 @@ impl Manager {
     /// The service has no instances any more, or is gone.
     pub(super) fn forget_group(&mut self, unit: &UnitName) {
         for name in self.groups.remove(unit).map(|group| group.members).unwrap_or_default() {
-            self.services.remove(&name);
-            self.index_deadline(&name);
+            self.forget(&name);
         }
     }
 
@@ -353,7 +352,9 @@ impl Manager {
         }
         self.conclude(unit);
         self.steer(unit);
-        self.index_deadline(unit);
+        let now = self.out.now;
+        let wake_at = self.groups.get(unit).and_then(|group| group.next_deadline(now));
+        self.with(unit, |service, _| service.place.wake_at = wake_at);
     }
 
     /// Forgets what only came or went, and instances that are too many.
@@ -372,11 +373,10 @@ impl Manager {
         // A change of state that nobody has looked at yet is still to be counted.
         let pending = |name: &UnitName| self.out.changes.iter().any(|it| it.unit == *name);
         for name in gone.into_iter().filter(|name| !pending(name)).collect::<Vec<_>>() {
-            self.services.remove(&name);
+            self.forget(&name);
             if let Some(group) = self.groups.get_mut(unit) {
                 group.members.remove(&name);
             }
-            self.index_deadline(&name);
         }
     }
 
@@ -409,7 +409,8 @@ impl Manager {
         let since = service.since().unwrap_or(self.out.now);
         let after = self.out.now.since(since);
         let state = service.state;
-        self.out.record(Fact::TimedOut { unit: unit.clone(), state, after, signal: None });
+        let missing = "not one instance is ready".to_string();
+        self.out.record(Fact::TimedOut { unit: unit.clone(), state, after, signal: None, missing });
         self.stop_group(unit, false);
         if let Some(group) = self.groups.get_mut(unit) {
             group.failed = Some(ServiceResult::Timeout);
@@ -529,11 +530,4 @@ impl Manager {
 /// Which instance this is: 2 of `web@2.service`.
 pub(super) fn number_of(name: &UnitName) -> Option<u32> {
     name.instance()?.parse().ok()
-}
-
-impl super::event::ManagerConfig {
-    /// How many instances `Instances = "auto"` means here.
-    pub(super) fn capacity(&self) -> u32 {
-        1
-    }
 }

@@ -49,7 +49,7 @@ use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
 use instances::Group;
-use job::Jobs;
+use job::{Job, Jobs};
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
@@ -79,7 +79,6 @@ pub struct Manager {
     out: Out,
     /// Every unit that has one, under its earliest deadline.
     deadlines: BTreeSet<(Timestamp, UnitName)>,
-    indexed: BTreeMap<UnitName, Timestamp>,
     boot: Option<Boot>,
     booted: bool,
     /// Services that run or wait.
@@ -112,7 +111,6 @@ impl Manager {
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
-            indexed: BTreeMap::new(),
             boot: None,
             booted: false,
             live: 0,
@@ -156,14 +154,23 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
+            Event::Notified { unit, process, notice } => {
+                self.with(&unit, |service, out| service.on_notified(out, process, notice));
+            }
+            Event::SaidReady { process } => {
+                self.with_owner(process, |service, out| service.on_said_ready(out, process));
+            }
+            Event::Probed { process, kind, outcome } => {
+                self.with_owner(process, |service, out| {
+                    service.on_probed(out, process, kind, outcome);
+                });
+                self.touch_owner(process);
+            }
+            Event::FoundMain { unit, main } => {
+                self.with(&unit, |service, out| service.on_found_main(out, main));
+            }
             // Nothing asks for these yet.
-            Event::Notified { .. }
-            | Event::SaidReady { .. }
-            | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            Event::Listening { .. } | Event::Connection { .. } | Event::Quiet { .. } => (),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -198,7 +205,7 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        self.index_deadline(unit);
+        index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -208,23 +215,23 @@ impl Manager {
     }
 
     fn index_deadline(&mut self, unit: &UnitName) {
-        let service = self.services.get(unit).and_then(Service::next_deadline);
-        let job = self.jobs.get(unit);
-        let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
-        // An idle start that has waited enough may still wait for others: nothing is due then.
-        let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let group = self.groups.get(unit).and_then(|group| group.next_deadline(self.out.now));
-        let next = waits.into_iter().flatten().chain(service).chain(group).min();
-        if self.indexed.get(unit).copied() == next {
-            return;
+        if let Some(service) = self.services.get_mut(unit) {
+            index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
         }
-        if let Some(old) = self.indexed.remove(unit) {
-            self.deadlines.remove(&(old, unit.clone()));
+    }
+
+    /// The unit is gone, and with it what it waited for.
+    fn forget(&mut self, unit: &UnitName) {
+        let service = self.services.remove(unit);
+        if let Some(at) = service.and_then(|service| service.indexed) {
+            self.deadlines.remove(&(at, unit.clone()));
         }
-        if let Some(at) = next {
-            self.indexed.insert(unit.clone(), at);
-            self.deadlines.insert((at, unit.clone()));
-        }
+    }
+
+    /// The instance of this process may serve now, or not any more.
+    fn touch_owner(&mut self, process: ProcessId) {
+        let group = self.out.processes.get(&process).and_then(|unit| self.group_of(unit));
+        self.touched.extend(group.cloned());
     }
 
     fn on_timer(&mut self) {
@@ -240,7 +247,8 @@ impl Manager {
             self.with(&unit, Service::on_timer);
             let group = self.group_of(&unit).unwrap_or(&unit);
             if self.groups.contains_key(group) {
-                self.touched.insert(group.clone());
+                let group = group.clone();
+                self.touched.insert(group);
             }
         }
         self.on_shutdown_timer();
@@ -286,6 +294,29 @@ impl Manager {
             }
         };
         self.out.act(Action::Reply { client, reply });
+    }
+}
+
+/// Keeps a service in `deadlines` under the earliest of its own and of its job's.
+fn index_deadline(
+    deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
+    service: &mut Service,
+    job: Option<&Job>,
+    now: Timestamp,
+) {
+    let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
+    // An idle start that has waited enough may still wait for others: nothing is due then.
+    let waits = waits.map(|at| at.filter(|at| *at > now));
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).min();
+    let old = std::mem::replace(&mut service.indexed, next);
+    if old == next {
+        return;
+    }
+    if let Some(old) = old {
+        deadlines.remove(&(old, service.name().clone()));
+    }
+    if let Some(at) = next {
+        deadlines.insert((at, service.name().clone()));
     }
 }
 

@@ -58,9 +58,8 @@ impl Manager {
             }
             let idle = self.services.get(&name).is_some_and(Service::is_down);
             if idle && self.jobs.get(&name).is_none() {
-                self.services.remove(&name);
+                self.forget(&name);
                 self.forget_group(&name);
-                self.index_deadline(&name);
             }
         }
     }
@@ -68,8 +67,7 @@ impl Manager {
     /// The definitions that count for order: of what runs, its own; else the new ones.
     fn effective(&self) -> UnitSet {
         let services = self.services.values().filter(|it| it.unit.instance_of.is_none());
-        let units = services.map(|service| (service.name().clone(), Arc::clone(&service.unit)));
-        UnitSet { units: units.collect() }
+        UnitSet::new(services.map(|service| Arc::clone(&service.unit)))
     }
 
     /// Makes what runs fit the definitions, or only says how.

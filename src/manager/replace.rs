@@ -96,7 +96,7 @@ impl Manager {
                 None => self.release_from_roll(&name),
             },
             Step::Watched { until, old } => {
-                if !service.is_some_and(Service::is_up) {
+                if !service.is_some_and(Service::serves) {
                     self.fail_step(unit, number, &name, "stay up");
                     return;
                 }
@@ -242,7 +242,9 @@ impl Manager {
 
     fn rename(&mut self, unit: &UnitName, from: &UnitName, to: &UnitName) {
         let Some(mut service) = self.services.remove(from) else { return };
-        self.index_deadline(from);
+        if let Some(at) = service.indexed.take() {
+            self.deadlines.remove(&(at, from.clone()));
+        }
         service.rename(&mut self.out, to);
         self.out.act(Action::Rename { from: from.clone(), to: to.clone() });
         service.ask_again(&mut self.out);

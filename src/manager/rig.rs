@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use super::Manager;
 use super::event::{Action, CheckOutcome, ClientId, Event, Fact, JobKind, ManagerConfig};
-use super::event::{ProcessId, ProcessRole, Request};
+use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Request};
+use super::status::UnitStatus;
 use super::time::Timestamp;
 use crate::unit::command::ExecCommand;
+use crate::unit::instances::Capacity;
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::ServiceType;
 use crate::unit::{Dependency, Unit, UnitName, UnitSet};
@@ -74,6 +76,8 @@ pub struct Rig {
     late: BTreeSet<UnitName>,
     /// What a reload reads; `None`: something with errors.
     pub on_disk: Option<UnitSet>,
+    /// What a search for a main process finds.
+    pub daemons: BTreeMap<UnitName, Result<ProcessId, String>>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
     log: String,
@@ -93,6 +97,7 @@ impl Rig {
         let mut config = ManagerConfig {
             shutdown_timeout: Duration::from_secs(9),
             drain: Duration::ZERO,
+            capacity: Capacity { quota: None, affinity: 2, memory: None },
             stop_signal: None,
             command: None,
             seed: 1,
@@ -106,6 +111,7 @@ impl Rig {
             littering: BTreeSet::new(),
             late: BTreeSet::new(),
             on_disk: None,
+            daemons: BTreeMap::new(),
             unmet: BTreeSet::new(),
             log: String::new(),
             exit: None,
@@ -131,6 +137,44 @@ impl Rig {
     /// The main process of a unit exits.
     pub fn exits(&mut self, stem: &str, code: u8) {
         self.ends(stem, ProcessRole::ExecStart, ExitStatus::Exited(code));
+    }
+
+    /// The process of a unit in this role, that of the highest number if there are several.
+    pub fn process(&self, stem: &str, role: ProcessRole) -> ProcessId {
+        let wanted = (name(stem), role);
+        let found = self.processes.iter().rev().find(|(_, it)| **it == wanted);
+        *found.unwrap_or_else(|| panic!("{stem} has no {role:?}")).0
+    }
+
+    /// The main process of a unit says something.
+    pub fn says(&mut self, stem: &str, notice: Notice) {
+        let process = Some(self.process(stem, ProcessRole::ExecStart));
+        self.event(Event::Notified { unit: name(stem), process, notice });
+    }
+
+    /// The answer to a probe of the main process of a unit.
+    pub fn probed(&mut self, stem: &str, kind: ProbeKind, good: bool) {
+        let process = self.process(stem, ProcessRole::ExecStart);
+        let bad = || ProbeOutcome::Bad("connection refused".to_string());
+        let outcome = if good { ProbeOutcome::Good } else { bad() };
+        self.event(Event::Probed { process, kind, outcome });
+    }
+
+    /// One more process of a unit, that nobody but its own knows.
+    pub fn forks(&mut self, stem: &str, number: u64) -> ProcessId {
+        let process = ProcessId(number);
+        self.processes.insert(process, (name(stem), ProcessRole::ExecStart));
+        process
+    }
+
+    /// What the manager says of a unit.
+    pub fn status(&self, stem: &str) -> UnitStatus {
+        self.manager.unit_status(&name(stem)).unwrap()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// A process of a unit ends.
@@ -164,11 +208,6 @@ impl Rig {
         self.now = until;
     }
 
-    /// What the manager shows of a unit.
-    pub fn status(&self, stem: &str) -> super::status::UnitStatus {
-        self.manager.unit_status(&name(stem)).unwrap()
-    }
-
     /// What has been logged since the last time.
     pub fn log(&mut self) -> String {
         std::mem::take(&mut self.log)
@@ -176,9 +215,22 @@ impl Rig {
 
     fn perform(&mut self, action: Action, events: &mut std::collections::VecDeque<Event>) {
         match action {
-            Action::Probe { .. }
-            | Action::FindMain { .. }
-            | Action::Listen { .. }
+            Action::Probe { unit, kind, .. } => {
+                let _ = writeln!(self.log, "probe {} {kind:?}", unit.name.stem());
+            }
+            Action::FindMain { unit } => {
+                let unit = unit.name.clone();
+                let main = match self.daemons.get(&unit) {
+                    Some(Ok(process)) => {
+                        self.processes.insert(*process, (unit.clone(), ProcessRole::ExecStart));
+                        Ok(*process)
+                    }
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("there is none".to_string()),
+                };
+                events.push_back(Event::FoundMain { unit, main });
+            }
+            Action::Listen { .. }
             | Action::Unlisten { .. }
             | Action::Await { .. }
             | Action::Quiesce { .. }
@@ -316,12 +368,21 @@ impl Rig {
             Fact::Roll { unit, what, done, total } => {
                 writeln!(self.log, "{} roll {done}/{total}: {what:?}", unit.stem())
             }
-            Fact::TimedOut { unit, state, .. } => {
-                writeln!(self.log, "{} {state} timed out", unit.stem())
+            Fact::TimedOut { unit, state, missing, .. } => {
+                let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
+                writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
             }
             Fact::Stopping { cause, .. } => writeln!(self.log, "stopping: {cause:?}"),
             Fact::Booted { .. } => writeln!(self.log, "booted"),
             Fact::BudgetSpent { units } => writeln!(self.log, "budget spent: {units:?}"),
+            Fact::Protocol { unit, reason } => writeln!(self.log, "{}: {reason}", unit.stem()),
+            Fact::Watchdog { unit, signal, .. } => {
+                writeln!(self.log, "{} watchdog, {signal}", unit.stem())
+            }
+            Fact::Health { unit, healthy, after, .. } => {
+                writeln!(self.log, "{} healthy {healthy} after {after}", unit.stem())
+            }
+            Fact::Status { unit, status } => writeln!(self.log, "{}: {status}", unit.stem()),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

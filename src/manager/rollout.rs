@@ -16,7 +16,6 @@ use super::state::SubState;
 use super::time::Timestamp;
 use crate::unit::instances::instance;
 use crate::unit::rolling::{RollingFailure, RollingOrder};
-use crate::unit::service::ServiceType;
 use crate::unit::{Unit, UnitName};
 
 /// How far the replacement of one instance is.
@@ -119,7 +118,7 @@ impl Manager {
 
     /// The job that reloads a unit.
     pub(super) fn reload_job(&self, unit: &UnitName, origin: Origin) -> Job {
-        let reloads = self.services.get(unit).is_some_and(reloads_in_place);
+        let reloads = self.services.get(unit).is_some_and(Service::can_reload);
         if self.can_roll(unit) && !reloads {
             Job::roll(JobKind::Reload, origin)
         } else {
@@ -147,7 +146,7 @@ impl Manager {
     fn begin_roll(&mut self, unit: &UnitName) {
         let Some(target) = self.units.get(unit).cloned() else { return };
         self.drop_roll(unit);
-        let capacity = self.config.capacity();
+        let capacity = &self.config.capacity;
         let Some(group) = self.groups.get_mut(unit) else { return };
         group.declare(&target, capacity);
         let wanted = group.wanted;
@@ -368,12 +367,6 @@ impl Roll {
             recycles: false,
         }
     }
-}
-
-/// Its processes can take new configuration without being replaced.
-pub(super) fn reloads_in_place(service: &Service) -> bool {
-    let settings = &service.unit.service;
-    !settings.exec_reload.is_empty() || settings.kind == ServiceType::NotifyReload
 }
 
 /// Whether the service that is in this state now did not come up, or did not stay up.

@@ -250,11 +250,11 @@ impl Manager {
                 self.jobs.run(unit);
                 self.reload_group(unit);
             }
-            Some(SubState::Running) => {
+            // In a reload that somebody asked for, the job waits for the end of that one.
+            Some(SubState::Running | SubState::Reload) => {
                 self.jobs.run(unit);
                 self.with(unit, Service::reload);
             }
-            Some(SubState::Reload) => self.jobs.run(unit),
             Some(other) => {
                 self.finish_job(unit, JobResult::Failed, &format!("the service is {other}"));
             }

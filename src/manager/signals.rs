@@ -5,7 +5,6 @@
 use super::Manager;
 use super::event::{Action, Fact, ProcessId};
 use super::job::Origin;
-use super::rollout::reloads_in_place;
 use super::state::{ActiveState, SubState};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
@@ -58,7 +57,7 @@ impl Manager {
     pub(super) fn reload_all(&mut self) {
         let reloadable = self.services.values().filter(|service| {
             let single = service.unit.instance_of.is_none();
-            let reloads = reloads_in_place(service) || self.can_roll(service.name());
+            let reloads = service.can_reload() || self.can_roll(service.name());
             service.state == SubState::Running && single && reloads
         });
         let names: Vec<UnitName> = reloadable.map(|service| service.name().clone()).collect();

@@ -47,6 +47,12 @@ pub struct UnitStatus {
     pub attempt: u32,
     /// ActiveEnterTimestamp of this run.
     pub ready_at: Option<Timestamp>,
+    /// StatusText.
+    pub status_text: Option<String>,
+    /// StatusErrno.
+    pub status_errno: Option<i32>,
+    /// What its probes say of it; `None`: nothing yet, or it has none.
+    pub healthy: Option<bool>,
     /// The job on it.
     pub job: Option<JobKind>,
     /// A client stopped it.
@@ -168,6 +174,9 @@ impl Manager {
             restart_at: service.restart_at(),
             attempt: service.attempt(),
             ready_at: service.ready_at(),
+            status_text: service.status_text().map(str::to_string),
+            status_errno: service.status_errno(),
+            healthy: service.healthy(),
             job: self.jobs.get(service.name()).map(|job| job.kind),
             held: service.held,
             instance_of: service.unit.instance_of.clone(),

@@ -43,10 +43,8 @@ impl Manager {
                 let group = group.map_or_else(String::new, UnitName::to_string);
                 Some(format!("{group} is not up: start that"))
             }
-            JobKind::Reload
-                if service.unit.service.exec_reload.is_empty() && !self.can_roll(unit) =>
-            {
-                Some(format!("{unit} has no ExecReload="))
+            JobKind::Reload if !service.can_reload() && !self.can_roll(unit) => {
+                Some(format!("{unit} has no ExecReload= and is not Type=notify-reload"))
             }
             JobKind::Reload if service.state.active_state() != ActiveState::Active => {
                 Some(format!("{unit} is {}, not active", service.state.active_state()))

@@ -369,6 +369,10 @@ impl<'a> Checker<'a> {
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
             Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => (),
+            Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

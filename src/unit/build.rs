@@ -8,11 +8,12 @@
 use std::time::Duration;
 
 use super::directive::{self, Context, Draft, ManagerSection, Section, Setter, UnitDefaults};
+use super::name::NameError;
 use super::problem::Problem;
 use super::raw::{Entry, RawSection, RawUnit};
 use super::service::{ExitAction, Restart, ServiceType};
 use super::specifier::{HostFacts, Specifiers};
-use super::{UnitName, value};
+use super::{UnitKind, UnitName, rules, value};
 
 /// Builds the unit `name` from its main file and its drop-ins, in the order given.
 pub fn build(
@@ -26,7 +27,8 @@ pub fn build(
     draft.unit.file = files.first().map(|main| main.file.clone());
     let fragment = draft.unit.file.clone();
     let fragment = fragment.as_ref().map(|file| file.path.as_path());
-    let specifiers = Specifiers { unit: &name, fragment, host };
+    let instances = files.iter().any(has_instances);
+    let specifiers = Specifiers { unit: &name, fragment, host, instances };
     let before = problems.len();
     for raw in files {
         apply(&mut draft, raw, &specifiers, problems);
@@ -34,6 +36,27 @@ pub fn build(
     let broken = files.iter().any(|raw| raw.broken) || problems.len() > before;
     finish(&mut draft, defaults, broken, problems);
     draft
+}
+
+/// Whether `Instances=` is given: then specifiers mean something else, wherever they stand.
+pub fn has_instances(raw: &RawUnit) -> bool {
+    let services = raw.sections.iter().filter(|section| section.name == Section::Service.name());
+    services.flat_map(|section| &section.entries).any(|entry| entry.key == "Instances")
+}
+
+/// What a file of this base name defines: a socket if it has `[Socket]` and no `[Service]`.
+///
+/// # Errors
+/// As [`UnitName::parse`].
+pub fn unit_name(stem: &str, files: &[RawUnit]) -> Result<UnitName, NameError> {
+    let has = |wanted: Section| {
+        let mut sections = files.iter().flat_map(|raw| &raw.sections);
+        sections.any(|section| section.name == wanted.name())
+    };
+    if has(Section::Socket) && !has(Section::Service) {
+        return UnitName::parse(&format!("{stem}{}", UnitKind::Socket.suffix()));
+    }
+    UnitName::service(stem)
 }
 
 /// Puts everything that one file says into the draft.
@@ -53,6 +76,7 @@ pub fn apply(
             problems.push(problem.hint("move it to rinit.toml beside the units"));
             continue;
         }
+        begin(draft, section);
         for entry in &raw_section.entries {
             let Some(row) = known_directive(raw, section, entry, problems) else {
                 continue;
@@ -79,7 +103,8 @@ pub fn build_manager(
     let Ok(name) = UnitName::service("rinit") else {
         return manager;
     };
-    let specifiers = Specifiers { unit: &name, fragment: Some(&raw.file.path), host };
+    let specifiers =
+        Specifiers { unit: &name, fragment: Some(&raw.file.path), host, instances: false };
     for raw_section in &raw.sections {
         let Some(section) = known_section(raw, raw_section, problems) else {
             continue;
@@ -104,6 +129,25 @@ pub fn build_manager(
         }
     }
     manager
+}
+
+/// A section may be there and say nothing.
+fn begin(draft: &mut Draft, section: Section) {
+    match section {
+        Section::Socket => {
+            draft.socket();
+        }
+        Section::Health => {
+            draft.health();
+        }
+        Section::Unit
+        | Section::Service
+        | Section::Install
+        | Section::Manager
+        | Section::Timer
+        | Section::Path
+        | Section::Slice => (),
+    }
 }
 
 fn known_section(
@@ -166,6 +210,10 @@ pub fn finish(
     broken: bool,
     problems: &mut Vec<Problem>,
 ) {
+    rules::of_one_unit(draft, broken, problems);
+    if draft.unit.name.kind() == UnitKind::Socket {
+        return;
+    }
     let untyped = !draft.seen.iter().any(|(name, _)| *name == "Type");
     let service = &mut draft.unit.service;
     if untyped && service.exec_start.is_empty() {

@@ -399,7 +399,10 @@ mod tests {
     fn parse(text: &str) -> Parsed {
         let unit = UnitName::parse("web@3.service").unwrap();
         let host = HostFacts::default();
-        parse_commands(text, &Specifiers { unit: &unit, fragment: None, host: &host })
+        parse_commands(
+            text,
+            &Specifiers { unit: &unit, fragment: None, host: &host, instances: false },
+        )
     }
 
     /// Each command as its flags, program, `argv[0]` where it differs, and arguments.

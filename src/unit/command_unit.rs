@@ -43,12 +43,13 @@ pub fn command_unit(
         Ok(command) => service.exec_start.push(command),
         Err(message) => problems.push(Problem::error(None, message)),
     }
-    let specifiers = Specifiers { unit: &name, fragment: None, host };
     let before = problems.len();
-    for property in properties {
-        if let Some(raw) = raw_property(property, problems) {
-            build::apply(&mut draft, &raw, &specifiers, problems);
-        }
+    let raws: Vec<RawUnit> =
+        properties.iter().filter_map(|property| raw_property(property, problems)).collect();
+    let instances = raws.iter().any(build::has_instances);
+    let specifiers = Specifiers { unit: &name, fragment: None, host, instances };
+    for raw in &raws {
+        build::apply(&mut draft, raw, &specifiers, problems);
     }
     let broken = problems.len() > before;
     build::finish(&mut draft, defaults, broken, problems);

@@ -265,7 +265,10 @@ mod tests {
     fn assignments(text: &str) -> Result<Vec<(String, String)>, ValueError> {
         let unit = UnitName::parse("web@3.service").unwrap();
         let host = HostFacts::default();
-        parse_assignments(text, &Specifiers { unit: &unit, fragment: None, host: &host })
+        parse_assignments(
+            text,
+            &Specifiers { unit: &unit, fragment: None, host: &host, instances: false },
+        )
     }
 
     #[test]

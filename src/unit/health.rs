@@ -16,7 +16,7 @@ pub enum HealthCheck {
     HttpPath(String),
     /// `Http = "http://host:port/path"`: `host` is an address or `localhost`.
     HttpUrl {
-        /// Address or `localhost`.
+        /// Address, IPv6 without brackets, or `localhost`.
         host: String,
         /// Port.
         port: u16,
@@ -25,7 +25,7 @@ pub enum HealthCheck {
     },
     /// `Tcp = "host:port"`: a connection is made and closed.
     Tcp {
-        /// Address or `localhost`.
+        /// Address, IPv6 without brackets, or `localhost`.
         host: String,
         /// Port.
         port: u16,
@@ -49,6 +49,9 @@ pub enum OnUnhealthy {
 pub struct Health {
     /// `Http=`, `Tcp=` or `Exec=`; `None` if only `StallSec=` is given.
     pub check: Option<HealthCheck>,
+    /// The text of `Http=` or `Tcp=` if the number of an instance stands in it, as a mark: what
+    /// `check` holds is the first instance's then. Only `unit::instances` reads it.
+    pub instance_check: Option<String>,
     /// `IntervalSec=` (10 s) between the start of one probe and the next, once it is ready.
     pub interval: Duration,
     /// `TimeoutSec=` (3 s) of one probe.
@@ -72,6 +75,7 @@ impl Default for Health {
     fn default() -> Health {
         Health {
             check: None,
+            instance_check: None,
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             start_period: Duration::ZERO,

@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod address;
 pub mod build;
 pub mod command;
 pub mod command_unit;
@@ -33,14 +34,17 @@ pub mod process;
 mod properties;
 pub mod raw;
 pub mod rolling;
+pub mod rules;
 pub mod service;
 pub mod shared;
 pub mod socket;
+pub mod sockets;
 pub mod specifier;
 pub mod steps;
 pub mod syntax;
 pub mod timespan;
 pub mod toml;
+pub mod tree;
 pub mod value;
 pub mod verify;
 
@@ -184,10 +188,14 @@ pub struct UnitSettings {
     pub job_timeout: Option<Duration>,
     /// `[Socket]`: of this service, or what a `.socket` unit is.
     pub socket: Option<Box<socket::Socket>>,
-    /// `Sockets=`: socket units whose sockets this service gets as well.
+    /// `Sockets=` and the socket units that name this service: their sockets it gets after its
+    /// own, in this order. After `verify` it is complete.
     pub sockets: Vec<Dependency>,
     /// It is one of the instances of this service (`Instances=`), made by rinit.
     pub instance_of: Option<UnitName>,
+    /// `Description=` if the number of an instance stands in it, as a mark; `description` has a
+    /// `*` there. Only `unit::instances` reads it.
+    pub instance_description: Option<String>,
 }
 
 impl Unit {
@@ -205,6 +213,16 @@ impl Unit {
             settings: Shared::default(),
             service: Service::default(),
         }
+    }
+
+    /// It is started by the first connection: a service with sockets of its own that boot does
+    /// not start. Its sockets are open all the same.
+    pub fn is_on_demand(&self) -> bool {
+        self.socket.is_some()
+            && self.started_by == StartedBy::Demand
+            && self.name.kind() == UnitKind::Service
+            && !self.name.is_template()
+            && self.instance_of.is_none()
     }
 }
 
@@ -235,6 +253,7 @@ impl Default for UnitSettings {
             socket: None,
             sockets: Vec::new(),
             instance_of: None,
+            instance_description: None,
         }
     }
 }
@@ -247,6 +266,13 @@ pub struct UnitSet {
 }
 
 impl UnitSet {
+    /// These, in a tree without gaps: it is kept.
+    pub fn new(units: impl Iterator<Item = Arc<Unit>>) -> UnitSet {
+        // By way of a list, so that all callers share one sort.
+        let units: Vec<_> = units.map(|unit| (unit.name.clone(), unit)).collect();
+        UnitSet { units: units.into_iter().collect() }
+    }
+
     /// The unit with this name.
     pub fn get(&self, name: &UnitName) -> Option<&Arc<Unit>> {
         self.units.get(name)
@@ -262,5 +288,7 @@ impl UnitSet {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
 mod arbitrary_tests;
+#[cfg(test)]
+mod instances_tests;
 #[cfg(test)]
 mod verify_tests;

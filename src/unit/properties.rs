@@ -211,7 +211,7 @@ proptest! {
     fn no_text_panics_a_parser(text in any_text()) {
         let (unit, host) = (UnitName::parse(r"a-b@c\x2dd.service").unwrap(), HostFacts::default());
         every_value_parser(&text);
-        every_line_parser(&text, &Specifiers { unit: &unit, fragment: None, host: &host });
+        every_line_parser(&text, &Specifiers { unit: &unit, fragment: None, host: &host, instances: false });
     }
 
     #[test]
@@ -488,7 +488,7 @@ fn command_lines_are_refused_as_systemd_refuses_them() {
     let said = String::from_utf8(output.stderr).unwrap();
     for (number, line) in LINES.iter().enumerate() {
         let fatal = format!("rinit-line{number}.service: Unit configuration has fatal error");
-        let specifiers = Specifiers { unit: &unit, fragment: None, host: &host };
+        let specifiers = Specifiers { unit: &unit, fragment: None, host: &host, instances: false };
         let errors = parse_commands(line, &specifiers).1;
         assert_eq!(!errors.is_empty(), said.contains(&fatal), "{line}: {errors:?}\n{said}");
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use super::instances::MARK;
 use super::name::UnitName;
 use super::value::ValueError;
 
@@ -96,6 +97,8 @@ pub struct Specifiers<'a> {
     pub fragment: Option<&'a Path>,
     /// The host.
     pub host: &'a HostFacts,
+    /// It is a service with `Instances=`: what differs between them is a mark.
+    pub instances: bool,
 }
 
 impl Specifiers<'_> {
@@ -105,6 +108,9 @@ impl Specifiers<'_> {
     /// An unknown specifier (systemd keeps those as they are, which hides mistakes), one that
     /// cannot be resolved here, or a `%` at the end; the range is the specifier's.
     pub fn expand(&self, text: &str) -> Result<String, ValueError> {
+        if self.instances && text.contains(MARK) {
+            return Err(ValueError::new("it holds the noncharacter U+FDD0, which rinit needs"));
+        }
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('%') {
@@ -126,6 +132,9 @@ impl Specifiers<'_> {
         if letter == '%' {
             return Ok("%".to_string());
         }
+        if let Some(marked) = self.of_instance(letter) {
+            return Ok(marked);
+        }
         if let Some(resolved) = self.of_unit(letter) {
             let unresolved = |why| {
                 let unit = self.unit;
@@ -141,6 +150,24 @@ impl Specifiers<'_> {
             let error = ValueError::new(format!("%{letter} is not known on this host"));
             error.at(range).hint(LITERAL)
         })
+    }
+
+    /// What differs between the instances of a service, with a mark for the number: their
+    /// names are `web@1.service` and so on.
+    fn of_instance(&self, letter: char) -> Option<String> {
+        if !self.instances {
+            return None;
+        }
+        let (stem, suffix) = (self.unit.stem(), self.unit.kind().suffix());
+        let name = format!("{stem}@{MARK}{suffix}");
+        match letter {
+            'i' | 'I' => Some(MARK.to_string()),
+            'n' => Some(name),
+            'N' => Some(format!("{stem}@{MARK}")),
+            'f' => Some(format!("/{MARK}")),
+            'd' => Some(format!("{}/credentials/{name}", self.host.runtime_dir)),
+            _ => None,
+        }
     }
 
     /// What the name and the file of the unit tell; `None`: another kind of letter.
@@ -308,7 +335,7 @@ mod tests {
             ..HostFacts::default()
         };
         let fragment = Some(Path::new("/etc/rinit/web.toml"));
-        Specifiers { unit: &unit, fragment, host: &host }.expand(text)
+        Specifiers { unit: &unit, fragment, host: &host, instances: false }.expand(text)
     }
 
     #[test]
@@ -363,7 +390,7 @@ mod tests {
         assert_eq!(expand(r"web@\x.service", "%i").as_deref(), Ok(r"\x"));
         let unit = UnitName::parse("main.service").unwrap();
         let host = HostFacts::default();
-        let bare = Specifiers { unit: &unit, fragment: None, host: &host };
+        let bare = Specifiers { unit: &unit, fragment: None, host: &host, instances: false };
         for text in ["%y", "%Y", "%m", "%o"] {
             assert!(bare.expand(text).is_err(), "{text}");
         }

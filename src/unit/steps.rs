@@ -13,7 +13,7 @@
 use super::directive::Draft;
 use super::graph::Graph;
 use super::service::{ExitAction, ServiceType};
-use super::{Dependency, StartedBy, Unit, UnitName};
+use super::{Dependency, StartedBy, Unit, UnitKind, UnitName};
 
 /// Marks the steps and adds the implicit order. `graph` is the explicit one, without a cycle;
 /// its nodes are the places in `drafts`, which are sorted by name. `reactions` says which
@@ -33,6 +33,7 @@ pub fn add_implicit_order(drafts: &mut [Draft], graph: &Graph, reactions: &[bool
     for (node, draft) in drafts.iter_mut().enumerate() {
         let waits = draft.unit.default_dependencies
             && !draft.unit.name.is_template()
+            && draft.unit.name.kind() != UnitKind::Socket // open before anything starts
             && !reactions.get(node).copied().unwrap_or(false);
         if !waits {
             continue;
@@ -52,6 +53,7 @@ fn is_step(unit: &Unit) -> bool {
     unit.service.kind == ServiceType::Oneshot
         && !command
         && unit.started_by == StartedBy::Boot
+        && unit.name.kind() == UnitKind::Service
         && unit.default_dependencies
 }
 

@@ -284,10 +284,11 @@ pub(super) fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> &'a
 /// # Errors
 /// An unknown word, one that is not supported yet, or a path that is not absolute.
 pub fn parse_stream_input(text: &str) -> Result<StandardStream, ValueError> {
-    const KNOWN: &str = "null, inherit, tty, tty-force, tty-fail or file:/path";
+    const KNOWN: &str = "null, inherit, tty, tty-force, tty-fail, socket or file:/path";
     match text {
         "null" => Ok(StandardStream::Null),
         "inherit" => Ok(StandardStream::Inherit),
+        "socket" => Ok(StandardStream::Socket),
         "tty" | "tty-force" | "tty-fail" => Ok(StandardStream::Tty),
         "data" => Err(unsupported_stream(text, KNOWN)),
         _ => match text.split_once(':') {
@@ -517,7 +518,7 @@ mod tests {
         assert_eq!(parse_stream_output("file:/x"), Ok(file("/x")));
         assert_eq!(parse_stream_output("append:/x"), Ok(StandardStream::Append("/x".into())));
         assert_eq!(parse_stream_output("truncate:/x"), Ok(StandardStream::Truncate("/x".into())));
-        for text in ["data", "socket", "fd", "fd:web"] {
+        for text in ["data", "fd", "fd:web"] {
             let message = parse_stream_input(text).unwrap_err().message;
             assert_eq!(message, format!("{text:?} is not supported yet"));
         }

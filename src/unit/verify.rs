@@ -13,7 +13,8 @@ use super::directive::Draft;
 use super::graph::Graph;
 use super::problem::{Problem, Span};
 use super::service::ExitAction;
-use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, steps, value};
+use super::tree::tree;
+use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, sockets, steps, value};
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
 const WELL_KNOWN: [&str; 32] = [
@@ -55,13 +56,26 @@ const WELL_KNOWN: [&str; 32] = [
 ///
 /// A draft without a file is the COMMAND: it goes after everything that boot starts.
 pub fn verify(drafts: BTreeMap<UnitName, Draft>, problems: &mut Vec<Problem>) -> UnitSet {
+    verify_with_places(drafts, problems).0
+}
+
+/// Where the directives of each unit were given.
+pub type Places = BTreeMap<UnitName, Vec<(&'static str, Span)>>;
+
+/// As [`verify`], and gives back where everything stands.
+pub fn verify_with_places(
+    drafts: BTreeMap<UnitName, Draft>,
+    problems: &mut Vec<Problem>,
+) -> (UnitSet, Places) {
     let mut drafts: Vec<Draft> = drafts.into_values().collect();
     let reactions = who_starts(&mut drafts);
     let index: BTreeMap<UnitName, usize> =
-        drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)).collect();
+        tree(drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)));
     for draft in &mut drafts {
         names(&mut draft.unit, &index, problems);
     }
+    sockets::give(&mut drafts, &index, problems);
+    sockets::check(&drafts, &index, problems);
     contradictions(&drafts, &index, problems);
     let mut graph = explicit_order(&mut drafts, &index);
     let cycles = graph.cycles();
@@ -72,8 +86,9 @@ pub fn verify(drafts: BTreeMap<UnitName, Draft>, problems: &mut Vec<Problem>) ->
         command_last(&mut drafts, &mut graph);
         steps::add_implicit_order(&mut drafts, &graph, &reactions);
     }
-    let units = drafts.into_iter().map(|draft| (draft.unit.name.clone(), Arc::new(draft.unit)));
-    UnitSet { units: units.collect() }
+    let place = |draft: &mut Draft| (draft.unit.name.clone(), std::mem::take(&mut draft.seen));
+    let places = tree(drafts.iter_mut().map(place));
+    (UnitSet::new(drafts.into_iter().map(|draft| Arc::new(draft.unit))), places)
 }
 
 /// Settles who starts each unit, and the default of `FailureAction=`, which depends on it.
@@ -102,7 +117,7 @@ fn who_starts(drafts: &mut [Draft]) -> Vec<bool> {
 }
 
 /// The lists in which a name must be known, and those in which it should.
-fn lists(unit: &mut Unit) -> [(&'static str, bool, &mut Vec<Dependency>); 11] {
+fn lists(unit: &mut Unit) -> [(&'static str, bool, &mut Vec<Dependency>); 12] {
     let rare: &mut UnitSettings = &mut unit.settings;
     [
         ("Requires", true, &mut unit.requires),
@@ -111,6 +126,7 @@ fn lists(unit: &mut Unit) -> [(&'static str, bool, &mut Vec<Dependency>); 11] {
         ("Upholds", true, &mut rare.upholds),
         ("OnFailure", true, &mut rare.on_failure),
         ("OnSuccess", true, &mut rare.on_success),
+        ("Sockets", true, &mut rare.sockets),
         ("Wants", false, &mut unit.wants),
         ("After", false, &mut unit.after),
         ("Before", false, &mut rare.before),

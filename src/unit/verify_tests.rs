@@ -24,8 +24,9 @@ fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Probl
         let file = Arc::new(SourceFile { path, text: (*text).to_string() });
         let (raw, found) = toml::read(&file);
         problems.extend(found);
-        let name = UnitName::service(stem).unwrap();
-        let draft = build::build(name.clone(), &[raw], &defaults, &host, &mut problems);
+        let files = [raw];
+        let name = build::unit_name(stem, &files).unwrap();
+        let draft = build::build(name.clone(), &files, &defaults, &host, &mut problems);
         drafts.insert(name, draft);
     }
     if let Some(properties) = command {
@@ -515,7 +516,7 @@ ExecReload = [["a"], "b"]
 RestartSec = true
 TimeoutStopSec = "5 parsecs"
 Restart = "on-fail"
-Type = "forking"
+Type = "dbus"
 Nice = 20
 KillSignal = "SIGTREM"
 MemoryMax = "512M"
@@ -528,7 +529,7 @@ StandardOutput = "nul"
 EnvironmentFile = 2026-01-01
 SuccessExitStatus = "NOSUCH"
 [Servic]
-[Socket]
+[Timer]
 ListenStream = 8000
 [Manager]
 [Install]
@@ -629,11 +630,11 @@ WantedBy = "multi-user.target"
                |
                = help: did you mean on-failure?
 
-            error: Type: "forking" is not supported by this version of rinit
+            error: Type: "dbus" is not supported by rinit: there is no bus
               --> web.toml:16:8
                |
-            16 | Type = "forking"
-               |        ^^^^^^^^^
+            16 | Type = "dbus"
+               |        ^^^^^^
                |
                = help: with Type=exec it counts as started once its program runs
 
@@ -729,11 +730,11 @@ WantedBy = "multi-user.target"
                |
                = help: did you mean [Service]?
 
-            error: [Socket] is not supported by this version of rinit
+            error: [Timer] is not supported by this version of rinit
               --> web.toml:29:2
                |
-            29 | [Socket]
-               |  ^^^^^^
+            29 | [Timer]
+               |  ^^^^^
                |
                = help: it is refused so that nobody believes it holds
 

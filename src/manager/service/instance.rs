@@ -1,8 +1,7 @@
 //! What is different for a service with `Instances=`, the *group*, and for one of its instances.
 //!
 //! Not what the instances are to their group (`instances`) nor how they are replaced (`rollout`).
-//! **Invariant:** a group never has a process or a deadline of its own; its state is what
-//! [`Service::show`] is told.
+//! **Invariant:** a group never has a process; its state is what [`Service::show`] is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +26,17 @@ pub(in super::super) struct Place {
     pub recovers_at: Option<Timestamp>,
     /// `RuntimeMaxSec=` is over: it is to be replaced.
     pub recycle: bool,
+    /// When a group has something to look at.
+    pub wake_at: Option<Timestamp>,
     /// It is about to be stopped: nothing new is to come to it.
     pub leaving: bool,
 }
 
 impl Place {
+    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 2] {
+        [self.recovers_at, self.wake_at]
+    }
+
     /// It is not up, or not any more.
     pub(super) fn is_not_up(&mut self) {
         self.recovers_at = None;
@@ -56,9 +61,9 @@ impl Service {
         }
     }
 
-    /// It is up and may be sent work.
+    /// It is up, well as far as anybody knows, and may be sent work.
     pub fn serves(&self) -> bool {
-        self.is_up() && !self.place.leaving
+        self.is_up() && !self.place.leaving && self.healthy() != Some(false)
     }
 
     /// Up, whatever is to come.

@@ -183,6 +183,19 @@ impl Service {
         } else if self.waiting == Waiting::ForEmpty && self.sends_signals() {
             self.waiting = Waiting::ForProcesses;
             self.after_signals(out);
+        } else {
+            self.emptied(out);
+        }
+    }
+
+    /// It ends on its own: its end is waited for as that of a stop, but nothing is sent.
+    pub(super) fn await_end(&mut self, out: &mut Out) {
+        if self.unit.service.kill_mode == KillMode::ControlGroup {
+            self.waiting = Waiting::ForEmpty;
+            self.watch_empty(out);
+        } else {
+            self.waiting = Waiting::ForProcesses;
+            self.check_gone(out);
         }
     }
 
@@ -246,7 +259,7 @@ impl Service {
             return;
         };
         let kills = matches!(next, SubState::StopSigkill | SubState::FinalSigkill);
-        self.record_timeout(out, Some(self.signal_of(next)));
+        self.record_timeout(out, Some(self.signal_of(next)), String::new());
         self.note(ServiceResult::Timeout, None);
         self.killed_late |= kills && self.kill_reaches_anything();
         self.signal(out, next);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::choices::{Choices, Label};
 use crate::manager::event::ManagerConfig;
 use crate::unit::command::ExecCommand;
+use crate::unit::instances::Capacity;
 use crate::unit::rolling::{Instances, RollingFailure, RollingOrder, RollingUpdate};
 use crate::unit::service::{ExitAction, Restart, ServiceType};
 use crate::unit::socket::Socket;
@@ -123,6 +124,7 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     let config = ManagerConfig {
         shutdown_timeout: ms(choices.of(Label::Budget, &[9000, 3000])),
         drain: ms(choices.of(Label::Drain, &[0, 0, 1000])),
+        capacity: Capacity { quota: None, affinity: 2, memory: None },
         stop_signal: None,
         command: None,
         seed: choices.pick(Label::Seed, 256) as u64,

@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Directive, Kind, Support};
+use super::{Directive, Kind, Section, Support};
 use crate::unit::command::{ExecCommand, parse_commands};
 use crate::unit::environment::{is_variable_name, parse_assignments};
+use crate::unit::instances;
 use crate::unit::name::NameError;
 use crate::unit::problem::{Problem, SourceFile, Span};
 use crate::unit::raw::{Item, Spelling, Value, locate};
@@ -125,7 +126,31 @@ impl Context<'_> {
 
     /// A text with its `%` specifiers replaced.
     pub fn expanded(&mut self, item: &Item, text: &str) -> Option<String> {
-        self.specifiers.expand(text).map_err(|error| self.refuse(item, error)).ok()
+        let expanded =
+            self.specifiers.expand(text).map_err(|error| self.refuse(item, error)).ok()?;
+        if instances::is_marked(&expanded) && !self.differs_by_instance() {
+            let name = self.directive.name;
+            let message = format!("{text:?} is another one for each instance, which {name} cannot");
+            let hint = format!("{name} is the service's, for all its instances");
+            self.refuse(item, ValueError { message, range: None, hint: Some(hint) });
+            return None;
+        }
+        Some(expanded)
+    }
+
+    /// Whether each instance of a service may have its own value of this.
+    fn differs_by_instance(&self) -> bool {
+        match self.directive.section {
+            Section::Service => self.directive.kind != Kind::Units,
+            Section::Health => true,
+            Section::Unit => self.directive.name == "Description",
+            Section::Install
+            | Section::Manager
+            | Section::Socket
+            | Section::Timer
+            | Section::Path
+            | Section::Slice => false,
+        }
     }
 
     /// `true`, or one of systemd's words.
@@ -157,6 +182,32 @@ impl Context<'_> {
             self.refuse_text(item, "infinity is not a time span that ends");
         }
         span
+    }
+
+    /// A time span that ends and is more than nothing.
+    pub fn positive(&mut self, item: &Item) -> Option<Duration> {
+        let span = self.duration(item)?;
+        if span.is_zero() {
+            self.refuse_text(item, "it has to be more than 0");
+            return None;
+        }
+        Some(span)
+    }
+
+    /// An octal mode: a text, or a number written with `0o`.
+    pub fn mode(&mut self, item: &Item) -> Option<u32> {
+        if let Value::Integer { decimal, octal } = &item.value {
+            let mode = decimal.parse::<u32>().ok().filter(|mode| *mode <= 0o7777);
+            if let Some(mode) = mode.filter(|mode| *octal || *mode == 0) {
+                return Some(mode);
+            }
+            let message = format!("{decimal} is a decimal number, and a mode is octal");
+            let hint = Some(format!("write 0o{decimal} or \"0{decimal}\""));
+            self.refuse(item, ValueError { message, range: None, hint });
+            return None;
+        }
+        let text = self.text(item)?;
+        self.parsed(item, |_| value::parse_mode(text))
     }
 
     /// A whole number in the range of the row's kind.
@@ -204,7 +255,12 @@ impl Context<'_> {
             Value::Integer { decimal, .. } if self.directive.kind == Kind::ExitStatuses => {
                 vec![Some(Part { text: decimal, item, verbatim: true })]
             }
-            Value::Integer { decimal, .. } if self.directive.kind == Kind::Identity => {
+            Value::Integer { decimal, .. }
+                if matches!(
+                    self.directive.kind,
+                    Kind::Identity | Kind::Addresses | Kind::Signals
+                ) =>
+            {
                 vec![Some(Part { text: decimal, item, verbatim: true })]
             }
             Value::Integer { .. }

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use crate::unit::health::{Health, HealthCheck};
 use crate::unit::process::Signal;
 use crate::unit::service::{ExitAction, Restart};
+use crate::unit::socket::Socket;
 use crate::unit::{Span, Unit, UnitName};
 
 /// Defaults that `[Manager]` may change (systemd-system.conf(5)).
@@ -62,6 +64,19 @@ pub struct ManagerSection {
     pub defaults: UnitDefaults,
 }
 
+/// One way to ask whether a service is well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// The directive.
+    pub directive: &'static str,
+    /// Where it stands.
+    pub span: Span,
+    /// What it says; for the first instance if it is another one for each.
+    pub check: HealthCheck,
+    /// The text, with a mark, if it is another one for each instance.
+    pub marked: Option<String>,
+}
+
 /// A unit while it is built.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Draft {
@@ -75,6 +90,10 @@ pub struct Draft {
     pub restart: Option<Restart>,
     /// `[Install] Enabled=`.
     pub enabled: bool,
+    /// `Http=`, `Tcp=`, `Exec=` of `[Health]`: at most one may be left.
+    pub checks: Vec<Check>,
+    /// Where each of the socket's `Listen*=` stands, in their order.
+    pub listens: Vec<Span>,
     /// The directives that were given, by name, and where their values stand.
     pub seen: Vec<(&'static str, Span)>,
 }
@@ -94,8 +113,20 @@ impl Draft {
             timeout_start: None,
             restart: None,
             enabled: true,
+            checks: Vec::new(),
+            listens: Vec::new(),
             seen: Vec::new(),
         }
+    }
+
+    /// Its `[Socket]`, which it has from now on.
+    pub fn socket(&mut self) -> &mut Socket {
+        self.unit.socket.get_or_insert_default()
+    }
+
+    /// Its `[Health]`, which it has from now on.
+    pub fn health(&mut self) -> &mut Health {
+        self.unit.service.health.get_or_insert_default()
     }
 
     /// Where the directive was given last.

@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(yes) = cx.boolean(item) {
             draft.unit.service.exec.ignore_sigpipe = yes;
         }),
-    row(Service, "StandardInput", Kind::Stream, "null, for a COMMAND inherit", "Where input comes from: null, inherit, tty, file:PATH",
+    row(Service, "StandardInput", Kind::Stream, "null, for a COMMAND inherit", "Where input comes from: null, inherit, tty, file:PATH, socket",
         |draft, item, cx| if let Some(stream) = path_text(item, cx, value::parse_stream_input) {
             draft.unit.service.exec.standard_input = Some(stream);
         }),
@@ -152,21 +152,9 @@ fn working_directory(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
 }
 
 fn umask(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
-    if let Value::Integer { decimal, octal } = &item.value {
-        let mode = decimal.parse::<u32>().ok().filter(|mode| *mode <= 0o777);
-        match mode {
-            Some(mode) if *octal || mode == 0 => draft.unit.service.exec.umask = Some(mode),
-            Some(_) | None => {
-                let message = format!("{decimal} is a decimal number, and a mode is octal");
-                let hint = Some(format!("write 0o{decimal} or \"0{decimal}\""));
-                cx.refuse(item, ValueError { message, range: None, hint });
-            }
-        }
-    } else if let Some(text) = cx.text(item)
-        && let Some(mode) = cx.parsed(item, |_| value::parse_mode(text))
-    {
+    if let Some(mode) = cx.mode(item) {
         if mode > 0o777 {
-            cx.refuse_text(item, format!("{text:?} is more than 0777"));
+            cx.refuse_text(item, format!("{mode:04o} is more than 0777"));
         } else {
             draft.unit.service.exec.umask = Some(mode);
         }

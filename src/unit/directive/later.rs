@@ -4,13 +4,11 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
-use super::Section::{Health, Service, Slice, Socket, Timer, Unit};
+use super::Section::{Service, Slice, Timer, Unit};
 use super::{Directive, Kind, not_yet};
 
 const EXIT_TYPE: Kind = Kind::Choice(&["main", "cgroup"]);
-const ACCESS: Kind = Kind::Choice(&["none", "main", "exec", "all"]);
 const ENFORCE: Kind = Kind::Choice(&["auto", "cgroup", "watchdog", "rlimit", "none"]);
-const U31: i64 = i32::MAX as i64;
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Directive] = &[
@@ -41,26 +39,12 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Unit, "ConditionCredential", Kind::Condition, "", "Skips the unit without this credential"),
 
     not_yet(Service, "ExitType", EXIT_TYPE, "main", "Whether it ends with its main or its last process"),
-    not_yet(Service, "PIDFile", Kind::Path, "", "Where a forking service writes its main process"),
-    not_yet(Service, "GuessMainPID", Kind::Boolean, "yes", "Whether the main process of a forking service is guessed"),
-    not_yet(Service, "NotifyAccess", ACCESS, "none", "Whose notifications are taken"),
     not_yet(Service, "BusName", Kind::Text, "", "The D-Bus name of Type=dbus"),
-    not_yet(Service, "ReloadSignal", Kind::Signal, "SIGHUP", "The signal that reloads Type=notify-reload"),
-    not_yet(Service, "WatchdogSec", Kind::Timeout, "0", "How often it must say WATCHDOG=1"),
-    not_yet(Service, "FileDescriptorStoreMax", Kind::Integer(0, U31), "0", "How many descriptors rinit keeps for it"),
-    not_yet(Service, "FileDescriptorStorePreserve", Kind::Text, "restart", "When they are dropped"),
     not_yet(Service, "RestartMode", Kind::Choice(&["normal", "direct"]), "normal", "Whether a restart passes through failed"),
-    not_yet(Service, "NonBlocking", Kind::Boolean, "no", "Sets O_NONBLOCK on passed sockets"),
-    not_yet(Service, "Sockets", Kind::Units, "", "Whose sockets it inherits"),
     not_yet(Service, "OOMPolicy", Kind::Choice(&["continue", "stop", "kill"]), "stop", "What a kill for memory does to the rest"),
     not_yet(Service, "RootDirectoryStartOnly", Kind::Boolean, "no", "Whether RootDirectory= is for ExecStart= only"),
     not_yet(Service, "PermissionsStartOnly", Kind::Boolean, "no", "Whether User= is for ExecStart= only: write + before the others instead"),
-    not_yet(Service, "Instances", Kind::Integer(0, U31), "", "How many of it run; rinit's own, for workers on one port"),
-    not_yet(Service, "RollingUpdate", Kind::Text, "", "How instances are replaced; rinit's own, in Swarm's words"),
-    not_yet(Service, "NotificationFd", Kind::Integer(3, U31), "", "A newline on it means ready; rinit's own, as s6 and dinit have it"),
     not_yet(Service, "ReadyLogPattern", Kind::Text, "", "Output that means ready; rinit's own, for what cannot notify"),
-    not_yet(Service, "ReadyOn", Kind::Text, "", "What means ready; rinit's own, for workers behind one socket"),
-    not_yet(Service, "ForwardSignals", Kind::Texts, "", "Which signals to rinit it gets; rinit's own"),
     not_yet(Service, "Slice", Kind::Text, "", "The group whose limits hold for it"),
     not_yet(Service, "Delegate", Kind::Boolean, "no", "Whether it manages its own cgroup"),
     not_yet(Service, "MemoryMax", Kind::Size, "infinity", "Over it the service is killed"),
@@ -132,18 +116,8 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Service, "StandardInputText", Kind::Text, "", "Text that it reads"),
     not_yet(Service, "StandardInputData", Kind::Text, "", "Bytes that it reads, in base64"),
 
-    not_yet(Socket, "ListenStream", Kind::Texts, "", "Where rinit listens for it"),
-    not_yet(Socket, "ListenDatagram", Kind::Texts, "", "Where rinit takes datagrams for it"),
-    not_yet(Socket, "DeferAcceptSec", Kind::TimeSpan, "0", "How long a silent connection stays in the kernel"),
-    not_yet(Socket, "ReusePort", Kind::Boolean, "no", "A socket for each instance"),
-    not_yet(Socket, "Accept", Kind::Boolean, "no", "An instance for each connection"),
     not_yet(Timer, "OnCalendar", Kind::Texts, "", "The times at which it starts"),
     not_yet(Timer, "OnUnitActiveSec", Kind::TimeSpan, "", "How long after its last start it starts"),
     not_yet(Timer, "OnBootSec", Kind::TimeSpan, "", "How long after the boot it starts"),
-    not_yet(Health, "Http", Kind::Text, "", "A path or URL that answers 200 to 399 when it is well; rinit's own"),
-    not_yet(Health, "Tcp", Kind::Text, "", "An address that accepts when it is well; rinit's own"),
-    not_yet(Health, "Exec", Kind::Commands, "", "A command that ends with 0 when it is well; rinit's own"),
-    not_yet(Health, "IntervalSec", Kind::TimeSpan, "10s", "How often it is asked; rinit's own"),
-    not_yet(Health, "TimeoutSec", Kind::TimeSpan, "3s", "How long an answer may take; rinit's own"),
     not_yet(Slice, "MemoryMax", Kind::Size, "infinity", "Over it the whole group is killed"),
 ];

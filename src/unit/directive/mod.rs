@@ -11,13 +11,17 @@ use std::fmt::Write as _;
 pub mod context;
 pub mod draft;
 mod exec;
+mod health;
 mod later;
 mod manager;
+mod readiness;
 mod service;
+mod socket;
 mod unit;
+mod workers;
 
 pub use context::Context;
-pub use draft::{Draft, ManagerSection, UnitDefaults};
+pub use draft::{Check, Draft, ManagerSection, UnitDefaults};
 
 use super::raw::Item;
 use super::value;
@@ -74,10 +78,13 @@ impl Section {
     /// Whether this version reads it at all.
     pub fn supported(self) -> bool {
         match self {
-            Section::Unit | Section::Service | Section::Install | Section::Manager => true,
-            Section::Socket | Section::Timer | Section::Path | Section::Health | Section::Slice => {
-                false
-            }
+            Section::Unit
+            | Section::Service
+            | Section::Install
+            | Section::Manager
+            | Section::Socket
+            | Section::Health => true,
+            Section::Timer | Section::Path | Section::Slice => false,
         }
     }
 }
@@ -125,6 +132,18 @@ pub enum Kind {
     Condition,
     /// Bytes, `"512M"`, or a share of the memory.
     Size,
+    /// Addresses of sockets; `""` resets.
+    Addresses,
+    /// A path or a URL.
+    Url,
+    /// `127.0.0.1:5432`.
+    HostPort,
+    /// A number of instances, or `auto`.
+    Instances,
+    /// A table of `RollingUpdate=`.
+    Rolling,
+    /// Signals; `""` is none.
+    Signals,
 }
 
 impl Kind {
@@ -154,6 +173,12 @@ impl Kind {
             Kind::Stream => "stream".into(),
             Kind::Condition => "condition".into(),
             Kind::Size => "size".into(),
+            Kind::Addresses => "addresses".into(),
+            Kind::Url => "path or URL".into(),
+            Kind::HostPort => "address and port".into(),
+            Kind::Instances => "integer from 1 \\| auto".into(),
+            Kind::Rolling => "table".into(),
+            Kind::Signals => "signals".into(),
         }
     }
 
@@ -182,6 +207,15 @@ impl Kind {
             Kind::Stream => "a stream such as \"null\" or \"append:/var/log/app\"".into(),
             Kind::Condition => "a string such as \"!/etc/nologin\", or an array of them".into(),
             Kind::Size => "a size such as \"512M\"".into(),
+            Kind::Addresses => {
+                "an address such as 8000, \"127.0.0.1:8000\" or \"/run/app.sock\", or an array"
+                    .into()
+            }
+            Kind::Url => "a path such as \"/healthz\", or \"http://127.0.0.1:8000/healthz\"".into(),
+            Kind::HostPort => "an address and a port such as \"127.0.0.1:5432\"".into(),
+            Kind::Instances => "a whole number from 1, or \"auto\"".into(),
+            Kind::Rolling => "a table such as { Parallelism = 1, Order = \"start-first\" }".into(),
+            Kind::Signals => "signals such as \"SIGUSR1 SIGUSR2\", or an array of them".into(),
         }
     }
 }
@@ -271,8 +305,17 @@ const fn not_yet(
 }
 
 /// The table, in parts of one subject each.
-const TABLE: [&[Directive]; 5] =
-    [unit::ROWS, service::ROWS, exec::ROWS, manager::ROWS, later::ROWS];
+const TABLE: [&[Directive]; 9] = [
+    unit::ROWS,
+    service::ROWS,
+    readiness::ROWS,
+    workers::ROWS,
+    exec::ROWS,
+    socket::ROWS,
+    health::ROWS,
+    manager::ROWS,
+    later::ROWS,
+];
 
 /// Every row, in the order in which a person reads about them.
 pub fn all() -> impl Iterator<Item = &'static Directive> {

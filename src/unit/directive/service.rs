@@ -48,16 +48,21 @@ const KILL_MODES: [(&str, KillMode); 4] = [
     ("none", KillMode::None),
 ];
 
-const TYPES: [(&str, ServiceType); 4] = [
+const TYPES: [(&str, ServiceType); 7] = [
     ("simple", ServiceType::Simple),
     ("exec", ServiceType::Exec),
     ("oneshot", ServiceType::Oneshot),
+    ("notify", ServiceType::Notify),
+    ("notify-reload", ServiceType::NotifyReload),
+    ("forking", ServiceType::Forking),
     ("idle", ServiceType::Idle),
 ];
+const TYPE: Kind =
+    Kind::Choice(&["simple", "exec", "oneshot", "notify", "notify-reload", "forking", "idle"]);
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Directive] = &[
-    row(Service, "Type", Kind::Choice(&["simple", "exec", "oneshot", "idle"]), "simple", "When it counts as started: forked, exec'ed, finished, or when the boot is quiet",
+    row(Service, "Type", TYPE, "simple", "When it counts as started: forked, exec'ed, finished, READY=1, gone to the background, or when the boot is quiet",
         service_type),
     row(Service, "RemainAfterExit", Kind::Boolean, "no", "It stays active after its process ended well",
         |draft, item, cx| if let Some(yes) = cx.boolean(item) {
@@ -181,14 +186,11 @@ pub(super) const ROWS: &[Directive] = &[
     accepted(Service, "RebootArgument", Kind::Text, "What reboot(2) is given", "in a container a reboot is an exit"),
 ];
 
-/// Types that systemd has and this version does not.
-const TYPES_LATER: [&str; 4] = ["forking", "notify", "notify-reload", "dbus"];
-
 fn service_type(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     if let Value::Text(text) = &item.value
-        && TYPES_LATER.contains(&text.as_str())
+        && text == "dbus"
     {
-        let message = format!("{text:?} is not supported by this version of rinit");
+        let message = format!("{text:?} is not supported by rinit: there is no bus");
         let hint = "with Type=exec it counts as started once its program runs".to_string();
         cx.refuse(item, ValueError { message, range: None, hint: Some(hint) });
         return;
@@ -210,7 +212,7 @@ fn timeout_abort(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     }
 }
 
-fn signal(item: &Item, cx: &mut Context<'_>) -> Option<Signal> {
+pub(super) fn signal(item: &Item, cx: &mut Context<'_>) -> Option<Signal> {
     cx.parsed(item, value::parse_signal)
 }
 

@@ -6,6 +6,7 @@ use super::Section::{Install, Unit};
 use super::context::Part;
 use super::{Context, Directive, Draft, Kind, accepted, row};
 use crate::unit::condition::parse_condition;
+use crate::unit::instances;
 use crate::unit::raw::Item;
 use crate::unit::service::ExitAction;
 use crate::unit::{Condition, ConditionKind};
@@ -34,7 +35,9 @@ const YES: &str =
 pub(super) const ROWS: &[Directive] = &[
     row(Unit, "Description", Kind::Text, "the unit's name", "What it is, for people",
         |draft, item, cx| if let Some(text) = cx.text(item).and_then(|text| cx.expanded(item, text)) {
-            draft.unit.description = text;
+            let marked = instances::is_marked(&text);
+            draft.unit.description = text.replace(instances::MARK, "*");
+            draft.unit.instance_description = marked.then_some(text);
         }),
     row(Unit, "Documentation", Kind::Texts, "", "Where to read more: URIs",
         |draft, item, cx| cx.words(&mut draft.unit.documentation, item)),

@@ -90,8 +90,11 @@ pub fn load_files(paths: &[PathBuf], host: &HostFacts) -> Vec<Problem> {
         };
         if stem == "rinit" {
             build::build_manager(&raw, host, &mut problems);
-        } else if let Some(name) = unit_name(path, stem, &mut problems) {
-            build::build(name, &[raw], &UnitDefaults::default(), host, &mut problems);
+            continue;
+        }
+        let files = [raw];
+        if let Some(name) = unit_name(path, stem, &files, &mut problems) {
+            build::build(name, &files, &UnitDefaults::default(), host, &mut problems);
         }
     }
     problems
@@ -153,9 +156,6 @@ fn unit_drafts(
     let mut drafts = BTreeMap::new();
     let (chosen, drop_ins) = choose(directories, problems);
     for (stem, source) in &chosen {
-        let Some(name) = unit_name(&source.path, stem, problems) else {
-            continue;
-        };
         let Some(main) = read_toml(&source.path, problems) else {
             continue;
         };
@@ -163,6 +163,9 @@ fn unit_drafts(
         for path in drop_ins.get(stem).into_iter().flat_map(BTreeMap::values) {
             files.extend(read_toml(path, problems));
         }
+        let Some(name) = unit_name(&source.path, stem, &files, problems) else {
+            continue;
+        };
         let draft = build::build(name.clone(), &files, defaults, &request.host, problems);
         drafts.insert(name, draft);
     }
@@ -260,24 +263,25 @@ fn nothing_to_run(request: &LoadRequest) -> Problem {
 
 /// Verifies, and asks the host.
 fn finish(
-    mut drafts: BTreeMap<UnitName, Draft>,
+    drafts: BTreeMap<UnitName, Draft>,
     manager: ManagerSection,
     request: &LoadRequest,
     mut problems: Vec<Problem>,
 ) -> Loaded {
-    let places: host::Places = drafts
-        .iter_mut()
-        .map(|(name, draft)| (name.clone(), std::mem::take(&mut draft.seen)))
-        .collect();
-    let units = verify::verify(drafts, &mut problems);
+    let (units, places) = verify::verify_with_places(drafts, &mut problems);
     host::check(&units, &places, &request.inherited_environment, &mut problems);
     drop(places);
     Loaded { units, manager, problems }
 }
 
 /// The unit that a file of this base name defines.
-fn unit_name(path: &Path, stem: &str, problems: &mut Vec<Problem>) -> Option<UnitName> {
-    match UnitName::service(stem) {
+fn unit_name(
+    path: &Path,
+    stem: &str,
+    files: &[RawUnit],
+    problems: &mut Vec<Problem>,
+) -> Option<UnitName> {
+    match build::unit_name(stem, files) {
         Ok(name) => Some(name),
         Err(error) => {
             let message = format!("{} names no unit: {error}", path.display());
