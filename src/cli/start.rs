@@ -153,16 +153,13 @@ fn config(options: &Options, section: &ManagerSection) -> ManagerConfig {
         drain: section.drain.unwrap_or(Duration::ZERO),
         stop_signal: options.stop_signal.or(section.stop_signal),
         command: has_command.then(|| UnitName::parse(command_unit::NAME).ok()).flatten(),
-        capacity: capacity(),
+        capacity: Capacity {
+            affinity: std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            ..Capacity::default()
+        },
         seed: seed(),
     }
-}
-
-/// What `Instances = "auto"` is reckoned from: the processors that this process may use, by
-/// sched_getaffinity(2) and cpu.max (std reads both).
-fn capacity() -> Capacity {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    Capacity { quota: None, affinity: u32::try_from(cpus).unwrap_or(u32::MAX), memory: None }
 }
 
 /// Where the control socket is to be.

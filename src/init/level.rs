@@ -47,16 +47,18 @@ impl Level {
             Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
-            Fact::Roll { what, .. } => Level::of_roll(what),
-            Fact::Scaled { .. } => Level::Info,
             Fact::StartLimitHit { .. }
-            | Fact::Exhausted { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::Abandoned { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
             | Fact::Health { healthy: false, .. } => Level::Error,
             Fact::Health { healthy: true, .. } => Level::Info,
             Fact::Status { .. } => Level::Debug,
+            Fact::Exhausted { .. } => Level::Error,
+            Fact::Scaled { .. } => Level::Info,
+            Fact::Roll { what, .. } => Level::of_roll(what),
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }

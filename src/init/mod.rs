@@ -4,17 +4,24 @@
 //! and comes back with rinit's exit status. **Invariant:** once the loop has begun nothing here
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
+mod activation;
 mod conditions;
 mod control;
 mod event_loop;
 mod last_stand;
 mod level;
+mod main_process;
 mod members;
+mod notify;
 mod perform;
+mod probe;
 mod processes;
+mod ready_fd;
 pub mod report;
 mod socket;
+mod sockets;
 mod spawn_plan;
+mod upward;
 
 pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
@@ -34,6 +41,7 @@ use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
+use upward::Upward;
 
 /// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
 pub const SYSTEM: u8 = 71;
@@ -94,6 +102,10 @@ pub fn run(
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }
+    let (upward, warning) = Upward::new(&environment, event_loop::now());
+    if let Some(warning) = warning {
+        report.message(Level::Warn, warning);
+    }
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
@@ -104,6 +116,7 @@ pub fn run(
             return Ended::with(SYSTEM);
         }
     };
+    shell.upward = upward;
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
         return Ended::with(SYSTEM);

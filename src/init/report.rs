@@ -99,11 +99,13 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Roll { what, .. } => rolling::weight(what),
-                Fact::Job { reason, .. } | Fact::Protocol { reason, .. } => reason.len(),
+                Fact::Job { reason, .. }
+                | Fact::Protocol { reason, .. }
+                | Fact::ListenFailed { reason, .. } => reason.len(),
                 Fact::TimedOut { missing: text, .. }
                 | Fact::Health { why: text, .. }
                 | Fact::Status { status: text, .. } => text.len(),
+                Fact::Roll { what, .. } => rolling::weight(what),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -117,9 +119,10 @@ impl Event for Recorded {
                 | Fact::Started { .. }
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
+                | Fact::Watchdog { .. }
                 | Fact::Exhausted { .. }
                 | Fact::Scaled { .. }
-                | Fact::Watchdog { .. }
+                | Fact::TriggerLimitHit { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -214,6 +217,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -300,6 +305,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -350,6 +357,8 @@ impl Reporter {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
@@ -485,6 +494,17 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
+        Fact::ListenFailed { unit, reason } => {
+            Line::new(Level::of(fact), "message", Some(unit), format!("not started: {reason}"))
+        }
+        Fact::TriggerLimitHit { unit, burst, interval } => {
+            let interval = span(*interval);
+            let message = format!(
+                "connections started it {burst} times within {interval}: its sockets are closed \
+                 (TriggerLimitBurst={burst}, TriggerLimitIntervalSec={interval})"
+            );
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
         Fact::TimedOut { unit, .. } => {
             Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
         }
@@ -516,15 +536,17 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::SpawnFailed { unit, .. }
         | Fact::RestartScheduled { unit, .. }
         | Fact::StartLimitHit { unit, .. }
-        | Fact::Exhausted { unit, .. }
-        | Fact::Scaled { unit, .. }
-        | Fact::Roll { unit, .. }
+        | Fact::ListenFailed { unit, .. }
+        | Fact::TriggerLimitHit { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
         | Fact::Protocol { unit, .. }
         | Fact::Watchdog { unit, .. }
         | Fact::Health { unit, .. }
         | Fact::Status { unit, .. }
+        | Fact::Exhausted { unit, .. }
+        | Fact::Scaled { unit, .. }
+        | Fact::Roll { unit, .. }
         | Fact::Forwarded { unit, .. } => Some(unit),
         Fact::Booted { .. }
         | Fact::Stopping { .. }
@@ -600,6 +622,8 @@ fn describe_word(fact: &Fact) -> Line {
         | Fact::Exhausted { .. }
         | Fact::Scaled { .. }
         | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Abandoned { .. }
         | Fact::Booted { .. }
@@ -646,6 +670,8 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::Exhausted { .. }
         | Fact::Scaled { .. }
         | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
         | Fact::Protocol { .. }
         | Fact::Watchdog { .. }

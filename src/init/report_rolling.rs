@@ -23,7 +23,6 @@ pub(super) fn weight(what: &RollEvent) -> usize {
 }
 
 pub(super) fn describe(fact: &Fact) -> Line {
-    let level = Level::of(fact);
     match fact {
         Fact::Exhausted { unit, burst, interval, up, total, delay } => {
             let (interval, every) = (span(*interval), span(*delay));
@@ -32,29 +31,38 @@ pub(super) fn describe(fact: &Fact) -> Line {
                  so it is tried again every {every}"
             );
             let fields = vec![("delay_usec", json!(micros(*delay)))];
-            Line::new(level, "message", Some(unit), message).with(fields)
+            Line::new(Level::of(fact), "message", Some(unit), message).with(fields)
         }
         Fact::Scaled { unit, from, to } => {
             let message = format!("{to} instances are wanted now, instead of {from}");
-            Line::new(level, "message", Some(unit), message)
+            Line::new(Level::of(fact), "message", Some(unit), message)
         }
         Fact::Roll { unit, what, done, total } => {
+            let message = roll(what, *done, *total);
             let fields = vec![("done", json!(done)), ("total", json!(total))];
-            Line::new(level, "roll", Some(unit), roll(what, *done, *total)).with(fields)
+            Line::new(Level::of(fact), "roll", Some(unit), message).with(fields)
         }
         other => describe_whole(other),
     }
 }
 
 fn roll(what: &RollEvent, done: u32, total: u32) -> String {
+    let undone = if done == 1 { "1 replacement is" } else { "replacements are" };
     match what {
         RollEvent::Begun => format!("replacing {total} instances"),
         RollEvent::Recycles { instance } => {
             format!("{instance} has run for RuntimeMaxSec=: replacing it")
         }
-        RollEvent::Replaced { instance } => format!("{instance} is replaced ({done} of {total})"),
+        RollEvent::Replaced { instance } => {
+            format!("{instance} is replaced ({done} of {total})")
+        }
         RollEvent::GoesOn { reason } => format!("{reason}: the roll goes on"),
-        RollEvent::GoesBack { reason } => format!("{reason}: going back"),
+        RollEvent::GoesBack { reason } if done <= 1 => {
+            format!("{reason}: going back")
+        }
+        RollEvent::GoesBack { reason } => {
+            format!("{reason}: going back, {done} {undone} undone")
+        }
         RollEvent::WentBack => "every instance has its old definition again".to_owned(),
         RollEvent::Halted { reason } => reason.clone(),
         RollEvent::Interrupted => {

@@ -8,6 +8,8 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::activation::Activation;
+use super::sockets::Passed;
 use crate::manager::event::{ProcessRole, SpawnRequest};
 use crate::manager::state::ServiceResult;
 use crate::sys::exec::{Directory, ExecPlan, FailureCode, Grouping, Identity, Rlimit, Stdio};
@@ -76,15 +78,43 @@ impl Spawner {
     ///
     /// # Errors
     /// Something that the unit names is not there.
-    pub fn plan(&self, request: &SpawnRequest, main: Option<Pid>) -> Result<ExecPlan, ExecError> {
-        let unit = &request.unit;
-        let exec = &unit.service.exec;
-        let command = commands(unit, request.role).get(request.index).ok_or_else(|| {
+    pub fn plan(
+        &self,
+        request: &SpawnRequest,
+        main: Option<Pid>,
+        passed: &Passed,
+    ) -> Result<ExecPlan, ExecError> {
+        let found = commands(&request.unit, request.role).get(request.index);
+        let command = found.ok_or_else(|| {
             let role = request.role.directive();
             failure(ExecStage::Exec, 0, format!("{role}: no command {}", request.index))
         })?;
+        self.plan_of(request, command, main, passed)
+    }
+
+    /// The plan for a command that is run as the request says.
+    ///
+    /// # Errors
+    /// As [`Spawner::plan`].
+    pub fn plan_of(
+        &self,
+        request: &SpawnRequest,
+        command: &ExecCommand,
+        main: Option<Pid>,
+        passed: &Passed,
+    ) -> Result<ExecPlan, ExecError> {
+        let unit = &request.unit;
+        let exec = &unit.service.exec;
         let account = account(exec)?;
-        let environment = self.environment(request, account.as_ref(), main)?;
+        let is_main = request.role == ProcessRole::ExecStart;
+        let activation = Activation::new(passed, exec, is_main)?;
+        let mut environment = self.environment(request, account.as_ref(), main)?;
+        activation.announce(&mut environment);
+        let mut pid_variables = activation.pid_variables();
+        if let Some(period) = unit.service.watchdog.filter(|_| is_main) {
+            environment.insert("WATCHDOG_USEC".into(), period.as_micros().to_string().into());
+            pid_variables.push(c"WATCHDOG_PID".into());
+        }
         let is_commands = self.command.as_ref() == Some(&unit.name);
         let is_command = is_commands && request.role == ProcessRole::ExecStart;
         let privileged = command.full_privileges || command.no_setuid;
@@ -95,10 +125,10 @@ impl Spawner {
             candidates: candidates(command, exec, &environment)?,
             argv: c_strings(command.argv(&environment))?,
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
-            pid_variables: Vec::new(),
-            descriptors: Vec::new(),
+            pid_variables,
+            descriptors: activation.descriptors,
             grouping: self.grouping(is_command),
-            stdio: stdio(exec, is_commands)?,
+            stdio: stdio(exec, is_commands, activation.stream)?,
             umask: exec.umask.unwrap_or(self.umask),
             limits: exec.limits.iter().map(|(name, limit)| rlimit(*name, *limit)).collect(),
             nice: exec.nice,
@@ -166,6 +196,9 @@ impl Spawner {
             }
         }
         set("INVOCATION_ID", request.invocation.to_string());
+        if let (Some(_), Some(number)) = (&request.unit.instance_of, request.unit.name.instance()) {
+            set("RINIT_INSTANCE", number.to_owned());
+        }
         if let Some(main) = main {
             set("MAINPID", main.to_string());
         }
@@ -187,6 +220,13 @@ impl Spawner {
         apply_unset(&mut environment, &exec.unset_environment);
         Ok(environment)
     }
+}
+
+/// Sets a variable that no unit can set otherwise.
+pub fn tell(plan: &mut ExecPlan, name: &str, value: &str) {
+    let prefix = format!("{name}=");
+    plan.envp.retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
+    plan.envp.extend(CString::new(prefix + value));
 }
 
 fn set_result(
@@ -323,16 +363,25 @@ fn candidates(
     directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
 }
 
-fn stdio(exec: &ExecContext, is_commands: bool) -> Result<[Stdio; 3], ExecError> {
+fn stdio(
+    exec: &ExecContext,
+    is_commands: bool,
+    socket: Option<RawFd>,
+) -> Result<[Stdio; 3], ExecError> {
     let terminal = exec.tty_path.as_deref().unwrap_or("/dev/console");
     let input = match &exec.standard_input {
         None if is_commands => Stdio::Inherit,
         None => open("/dev/null", libc::O_RDONLY)?,
-        Some(stream) => input_stream(stream, terminal)?,
+        Some(stream) => input_stream(stream, terminal, socket)?,
+    };
+    // Where input is the socket, `inherit` is the same for output (systemd.exec(5)).
+    let inherited = match &input {
+        Stdio::Descriptor(socket) => Stdio::Descriptor(*socket),
+        Stdio::Inherit | Stdio::Open { .. } | Stdio::AsOutput => Stdio::Inherit,
     };
     let output = match &exec.standard_output {
-        None => Stdio::Inherit,
-        Some(stream) => output_stream(stream, terminal, Stdio::Inherit)?,
+        None => inherited,
+        Some(stream) => output_stream(stream, terminal, inherited, socket)?,
     };
     let error = match &exec.standard_error {
         // Output's own file, not rinit's stream: the error goes there, too.
@@ -341,15 +390,23 @@ fn stdio(exec: &ExecContext, is_commands: bool) -> Result<[Stdio; 3], ExecError>
         // For a unit "inherit" is where output leads; COMMAND keeps the stream that it was given.
         Some(StandardStream::Inherit) if is_commands => Stdio::Inherit,
         same if *same == exec.standard_output => Stdio::AsOutput, // one offset for both
-        Some(stream) => output_stream(stream, terminal, Stdio::AsOutput)?,
+        Some(stream) => output_stream(stream, terminal, Stdio::AsOutput, socket)?,
     };
     Ok([input, output, error])
 }
 
-fn input_stream(stream: &StandardStream, terminal: &str) -> Result<Stdio, ExecError> {
+fn input_stream(
+    stream: &StandardStream,
+    terminal: &str,
+    socket: Option<RawFd>,
+) -> Result<Stdio, ExecError> {
     match stream {
-        // No unit can say `socket` yet.
-        StandardStream::Inherit | StandardStream::Socket => Ok(Stdio::Inherit),
+        StandardStream::Inherit => Ok(Stdio::Inherit),
+        // What is no main process gets none.
+        StandardStream::Socket => match socket {
+            Some(socket) => Ok(Stdio::Descriptor(socket)),
+            None => open("/dev/null", libc::O_RDONLY),
+        },
         StandardStream::Null => open("/dev/null", libc::O_RDONLY),
         StandardStream::Tty => Ok(Stdio::Open {
             path: c_string(terminal)?,
@@ -366,10 +423,12 @@ fn output_stream(
     stream: &StandardStream,
     terminal: &str,
     inherited: Stdio,
+    socket: Option<RawFd>,
 ) -> Result<Stdio, ExecError> {
     let create = libc::O_WRONLY | libc::O_CREAT;
     match stream {
-        StandardStream::Inherit | StandardStream::Socket => Ok(inherited),
+        StandardStream::Inherit => Ok(inherited),
+        StandardStream::Socket => Ok(socket.map_or(inherited, Stdio::Descriptor)),
         StandardStream::Null => open("/dev/null", libc::O_WRONLY),
         StandardStream::Tty => open(terminal, libc::O_WRONLY),
         StandardStream::File(path) => open(path, create),

@@ -65,7 +65,7 @@ fn the_environment_in_its_order() {
         ];
         exec.unset_environment = vec!["D".into(), "PATH".into()];
     });
-    let plan = spawner().plan(&request, Some(77)).unwrap();
+    let plan = spawner().plan(&request, Some(77), &Passed::default()).unwrap();
     let expected = ["B=file", "C=file", INVOCATION, "KEPT=unit", "LISTENER=kept", "MAINPID=77"];
     assert_eq!(variables(&plan), expected);
     assert_eq!(plan.argv, [c"server".into(), CString::from(c"--port")]);
@@ -78,7 +78,7 @@ fn the_environment_in_its_order() {
         result: ServiceResult::ExitCode,
         exit: Some(ExitStatus::Exited(3)),
     });
-    let plan = spawner().plan(&request, None).unwrap();
+    let plan = spawner().plan(&request, None, &Passed::default()).unwrap();
     for entry in [
         "SERVICE_RESULT=core-dump",
         "EXIT_CODE=dumped",
@@ -96,7 +96,8 @@ fn the_environment_in_its_order() {
 #[test]
 fn where_a_bare_name_is_searched() {
     let searched = |change: fn(&mut Unit)| {
-        let plan = spawner().plan(&request("web.service", change), None).unwrap();
+        let plan =
+            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap();
         plan.candidates.iter().map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(searched(|_| ()), ["/opt/bin/server", "/usr/bin/server"]);
@@ -116,7 +117,7 @@ fn where_a_bare_name_is_searched() {
 
 #[test]
 fn a_unit_and_the_command() {
-    let unit = spawner().plan(&request("web.service", |_| ()), None).unwrap();
+    let unit = spawner().plan(&request("web.service", |_| ()), None, &Passed::default()).unwrap();
     assert_eq!(unit.grouping, Grouping::Session);
     assert_eq!(unit.stdio[0], open("/dev/null", libc::O_RDONLY).unwrap());
     assert_eq!(unit.stdio[1..], [Stdio::Inherit, Stdio::Inherit]);
@@ -124,14 +125,15 @@ fn a_unit_and_the_command() {
     assert_eq!(unit.directory, Directory::Inherited(c"/app".into()));
     assert_eq!((unit.umask, unit.oom_score_adjust), (0o027, None));
 
-    let command = spawner().plan(&request("main.service", |_| ()), None).unwrap();
+    let command =
+        spawner().plan(&request("main.service", |_| ()), None, &Passed::default()).unwrap();
     assert_eq!(command.grouping, Grouping::Group { terminal: Some(0) });
     assert_eq!(command.stdio, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit]);
     assert_eq!(command.failure_code, FailureCode::Shell);
 
     let mut protected = spawner();
     protected.oom_protected = true;
-    let plan = protected.plan(&request("web.service", |_| ()), None).unwrap();
+    let plan = protected.plan(&request("web.service", |_| ()), None, &Passed::default()).unwrap();
     assert_eq!(plan.oom_score_adjust, Some((c"0".into(), false)));
 }
 
@@ -142,7 +144,7 @@ fn where_the_streams_lead() {
             unit.service.exec.standard_output = output;
             unit.service.exec.standard_error = error;
         });
-        let [_, output, error] = spawner().plan(&request, None).unwrap().stdio;
+        let [_, output, error] = spawner().plan(&request, None, &Passed::default()).unwrap().stdio;
         (output, error)
     };
     let append = Some(StandardStream::Append("/log".into()));
@@ -165,7 +167,7 @@ fn users_and_prefixes() {
             exec.working_directory = Some(WorkingDirectory { path: "~".into(), optional: true });
             unit.service.exec_start.iter_mut().for_each(change);
         });
-        spawner().plan(&request, None).unwrap()
+        spawner().plan(&request, None, &Passed::default()).unwrap()
     };
     let plan = as_user(|_| ());
     let groups = Some(vec![7, 12345]);
@@ -209,7 +211,8 @@ fn what_is_not_there_is_named() {
         (|unit| unit.service.exec_start.clear(), ExecStage::Exec, "ExecStart: no command 0"),
     ];
     for (change, stage, message) in cases {
-        let error = spawner().plan(&request("web.service", change), None).unwrap_err();
+        let error =
+            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap_err();
         assert_eq!((error.stage, error.message.as_str()), (stage, message));
     }
 }

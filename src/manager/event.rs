@@ -782,6 +782,22 @@ pub enum Fact {
         /// …of so many.
         total: u32,
     },
+    /// The sockets of a unit could not be opened: it is not started.
+    ListenFailed {
+        /// Which unit.
+        unit: UnitName,
+        /// Why, in a sentence that names the address.
+        reason: String,
+    },
+    /// Connections started a service again and again in vain: its sockets are closed.
+    TriggerLimitHit {
+        /// Whose sockets.
+        unit: UnitName,
+        /// So many connections…
+        burst: u32,
+        /// …in so long.
+        interval: Duration,
+    },
     /// A start, a stop or a run took too long.
     TimedOut {
         /// Which unit.
@@ -887,7 +903,7 @@ pub struct ManagerConfig {
     pub stop_signal: Option<Signal>,
     /// The unit that is the COMMAND of the command line: then signals are its.
     pub command: Option<UnitName>,
-    /// What `Instances = "auto"` is reckoned from.
+    /// What `Instances = "auto"` goes by.
     pub capacity: Capacity,
     /// Jitter and invocation ids come from this.
     pub seed: u64,

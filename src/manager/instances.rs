@@ -76,7 +76,7 @@ impl Group {
         Group {
             phase: GroupPhase::Down,
             declared,
-            wanted: resolve(declared, capacity, None).0,
+            wanted: count(declared, capacity),
             members: BTreeSet::new(),
             starting: false,
             start_deadline: None,
@@ -96,7 +96,7 @@ impl Group {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         if declared != self.declared {
             self.declared = declared;
-            self.wanted = resolve(declared, capacity, None).0;
+            self.wanted = count(declared, capacity);
         }
     }
 
@@ -152,11 +152,11 @@ impl Manager {
             self.forget_group(unit);
             return;
         }
-        let (definition, capacity) = (Arc::clone(&service.unit), &self.config.capacity);
+        let (definition, capacity) = (Arc::clone(&service.unit), self.config.capacity);
         match self.groups.get_mut(unit) {
-            Some(group) => group.declare(&definition, capacity),
+            Some(group) => group.declare(&definition, &capacity),
             None => {
-                self.groups.insert(unit.clone(), Group::new(&definition, capacity));
+                self.groups.insert(unit.clone(), Group::new(&definition, &capacity));
             }
         }
     }
@@ -352,9 +352,7 @@ impl Manager {
         }
         self.conclude(unit);
         self.steer(unit);
-        let now = self.out.now;
-        let wake_at = self.groups.get(unit).and_then(|group| group.next_deadline(now));
-        self.with(unit, |service, _| service.place.wake_at = wake_at);
+        self.index_deadline(unit);
     }
 
     /// Forgets what only came or went, and instances that are too many.
@@ -409,7 +407,7 @@ impl Manager {
         let since = service.since().unwrap_or(self.out.now);
         let after = self.out.now.since(since);
         let state = service.state;
-        let missing = "not one instance is ready".to_string();
+        let missing = "an instance that is ready".to_string();
         self.out.record(Fact::TimedOut { unit: unit.clone(), state, after, signal: None, missing });
         self.stop_group(unit, false);
         if let Some(group) = self.groups.get_mut(unit) {
@@ -469,6 +467,8 @@ impl Manager {
             }
             GroupPhase::Stopping if group.failed.is_some() => SubState::Failed,
             GroupPhase::Stopping => SubState::Dead,
+            // Who is queued is accepted first: to all others it is on its way down.
+            GroupPhase::Up if self.is_quiescing(unit) && census.up > 0 => return,
             GroupPhase::Up => self.state_while_up(unit, group, census),
         };
         if matches!(state, SubState::Dead | SubState::Failed) {
@@ -476,6 +476,10 @@ impl Manager {
         } else {
             self.with(unit, |service, out| service.show(out, state));
         }
+    }
+
+    fn is_quiescing(&self, unit: &UnitName) -> bool {
+        self.services.get(unit).is_some_and(Service::is_quiescing)
     }
 
     fn state_while_up(&self, unit: &UnitName, group: &Group, census: Census) -> SubState {
@@ -530,4 +534,9 @@ impl Manager {
 /// Which instance this is: 2 of `web@2.service`.
 pub(super) fn number_of(name: &UnitName) -> Option<u32> {
     name.instance()?.parse().ok()
+}
+
+/// How many instances a definition asks for here.
+fn count(declared: Instances, capacity: &Capacity) -> u32 {
+    resolve(declared, capacity, None).0
 }

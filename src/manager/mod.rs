@@ -32,6 +32,8 @@ mod service;
 mod settle;
 mod shutdown;
 mod signals;
+#[cfg(test)]
+mod socket_stories;
 mod sockets;
 pub mod state;
 pub mod status;
@@ -53,6 +55,7 @@ use job::{Job, Jobs};
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
+use sockets::Sockets;
 use time::Timestamp;
 
 /// The boot, until its last job has ended.
@@ -74,6 +77,7 @@ pub struct Manager {
     /// Groups of which an instance changed: conclusions are still to be drawn.
     touched: BTreeSet<UnitName>,
     jobs: Jobs,
+    sockets: Sockets,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
     out: Out,
@@ -108,6 +112,7 @@ impl Manager {
             touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
+            sockets: Sockets::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
@@ -169,8 +174,9 @@ impl Manager {
             Event::FoundMain { unit, main } => {
                 self.with(&unit, |service, out| service.on_found_main(out, main));
             }
-            // Nothing asks for these yet.
-            Event::Listening { .. } | Event::Connection { .. } | Event::Quiet { .. } => (),
+            Event::Listening { unit, outcome } => self.on_listening(&unit, outcome),
+            Event::Connection { unit } => self.on_connection(&unit),
+            Event::Quiet { unit } => self.on_quiet(&unit),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
@@ -205,7 +211,9 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
+        let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+        let job = self.jobs.get(unit);
+        index_deadline(&mut self.deadlines, service, job, more, self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -216,16 +224,19 @@ impl Manager {
 
     fn index_deadline(&mut self, unit: &UnitName) {
         if let Some(service) = self.services.get_mut(unit) {
-            index_deadline(&mut self.deadlines, service, self.jobs.get(unit), self.out.now);
+            let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+            let job = self.jobs.get(unit);
+            index_deadline(&mut self.deadlines, service, job, more, self.out.now);
         }
     }
 
     /// The unit is gone, and with it what it waited for.
-    fn forget(&mut self, unit: &UnitName) {
-        let service = self.services.remove(unit);
-        if let Some(at) = service.and_then(|service| service.indexed) {
+    fn forget(&mut self, unit: &UnitName) -> Option<Service> {
+        let mut service = self.services.remove(unit)?;
+        if let Some(at) = service.indexed.take() {
             self.deadlines.remove(&(at, unit.clone()));
         }
+        Some(service)
     }
 
     /// The instance of this process may serve now, or not any more.
@@ -244,7 +255,13 @@ impl Manager {
             .collect();
         for unit in due {
             self.on_job_timer(&unit);
-            self.with(&unit, Service::on_timer);
+            let late = |service: &Service| service.next_deadline().is_some_and(|at| at <= now);
+            let quiescing = |service: &Service| service.is_quiescing() && late(service);
+            if self.services.get(&unit).is_some_and(quiescing) {
+                self.on_quiet(&unit);
+            } else if self.may_go_on(&unit) {
+                self.with(&unit, Service::on_timer);
+            }
             let group = self.group_of(&unit).unwrap_or(&unit);
             if self.groups.contains_key(group) {
                 let group = group.clone();
@@ -302,12 +319,13 @@ fn index_deadline(
     deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
     service: &mut Service,
     job: Option<&Job>,
+    more: Option<Timestamp>,
     now: Timestamp,
 ) {
     let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
     // An idle start that has waited enough may still wait for others: nothing is due then.
     let waits = waits.map(|at| at.filter(|at| *at > now));
-    let next = waits.into_iter().flatten().chain(service.next_deadline()).min();
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).chain(more).min();
     let old = std::mem::replace(&mut service.indexed, next);
     if old == next {
         return;
@@ -318,6 +336,17 @@ fn index_deadline(
     if let Some(at) = next {
         deadlines.insert((at, service.name().clone()));
     }
+}
+
+/// What a unit waits for besides its own life: its instances, its sockets.
+fn more_deadlines(
+    groups: &BTreeMap<UnitName, Group>,
+    sockets: &Sockets,
+    unit: &UnitName,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let group = groups.get(unit).and_then(|group| group.next_deadline(now));
+    [group, sockets.close_at(unit)].into_iter().flatten().min()
 }
 
 /// "No such file or directory", the same on every Linux (errno(3)).

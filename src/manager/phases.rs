@@ -130,7 +130,10 @@ impl Manager {
         let Some(shutdown) = &mut self.shutdown else { return };
         match shutdown.phase {
             Phase::Handlers | Phase::Draining => self.stop_units(),
-            Phase::Stopping => self.recut(),
+            Phase::Stopping => {
+                self.recut();
+                self.skip_quiescing();
+            }
             Phase::Sweeping => {
                 shutdown.kill_at = shutdown.kill_at.min(self.out.now.after(HURRIED));
             }
@@ -179,6 +182,7 @@ impl Manager {
     /// A unit that a client stopped is waited with; backoffs and starts count as live.
     fn end_if_nothing_left(&mut self) -> bool {
         let idle = self.booted && self.live == 0 && self.jobs.is_empty();
+        let idle = idle && !self.sockets.are_awaited();
         if !idle || self.services.values().any(|service| service.held) {
             return false;
         }
@@ -231,6 +235,7 @@ impl Manager {
         for name in self.jobs.names() {
             self.finish_job(&name, JobResult::Canceled, "rinit exits");
         }
+        self.tend_sockets();
         let code = self.verdict.unwrap_or_else(|| self.requested_status());
         self.out.act(Action::Exit { code });
     }

@@ -241,10 +241,7 @@ impl Manager {
     }
 
     fn rename(&mut self, unit: &UnitName, from: &UnitName, to: &UnitName) {
-        let Some(mut service) = self.services.remove(from) else { return };
-        if let Some(at) = service.indexed.take() {
-            self.deadlines.remove(&(at, from.clone()));
-        }
+        let Some(mut service) = self.forget(from) else { return };
         service.rename(&mut self.out, to);
         self.out.act(Action::Rename { from: from.clone(), to: to.clone() });
         service.ask_again(&mut self.out);

@@ -14,7 +14,6 @@ use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Requ
 use super::status::UnitStatus;
 use super::time::Timestamp;
 use crate::unit::command::ExecCommand;
-use crate::unit::instances::Capacity;
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::ServiceType;
 use crate::unit::{Dependency, Unit, UnitName, UnitSet};
@@ -80,6 +79,10 @@ pub struct Rig {
     pub daemons: BTreeMap<UnitName, Result<ProcessId, String>>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
+    /// Units whose address is somebody else's.
+    pub busy: BTreeSet<UnitName>,
+    /// Units in whose queues somebody waits that nobody accepts.
+    pub queued: BTreeSet<UnitName>,
     log: String,
     /// rinit's exit status, once it left.
     pub exit: Option<u8>,
@@ -97,9 +100,9 @@ impl Rig {
         let mut config = ManagerConfig {
             shutdown_timeout: Duration::from_secs(9),
             drain: Duration::ZERO,
-            capacity: Capacity { quota: None, affinity: 2, memory: None },
             stop_signal: None,
             command: None,
+            capacity: crate::unit::instances::Capacity::default(),
             seed: 1,
         };
         adjust(&mut config);
@@ -113,6 +116,8 @@ impl Rig {
             on_disk: None,
             daemons: BTreeMap::new(),
             unmet: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            queued: BTreeSet::new(),
             log: String::new(),
             exit: None,
         }
@@ -230,11 +235,30 @@ impl Rig {
                 };
                 events.push_back(Event::FoundMain { unit, main });
             }
-            Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
-            | Action::Resume { .. } => (),
+            Action::Listen { unit, .. } => {
+                let unit = unit.name.clone();
+                let _ = writeln!(self.log, "listen {}", unit.stem());
+                let outcome = match self.busy.contains(&unit) {
+                    true => Err("bind 0.0.0.0:80: Address already in use".to_string()),
+                    false => Ok(()),
+                };
+                events.push_back(Event::Listening { unit, outcome });
+            }
+            Action::Unlisten { unit } => {
+                let _ = writeln!(self.log, "unlisten {}", unit.stem());
+            }
+            Action::Await { unit } => {
+                let _ = writeln!(self.log, "await {}", unit.stem());
+            }
+            Action::Quiesce { unit } => {
+                let _ = writeln!(self.log, "quiesce {}", unit.stem());
+                if !self.queued.contains(&unit) {
+                    events.push_back(Event::Quiet { unit });
+                }
+            }
+            Action::Resume { unit } => {
+                let _ = writeln!(self.log, "resume {}", unit.stem());
+            }
             Action::Steer { unit, ready } => {
                 let _ = writeln!(self.log, "steer {} {ready:?}", unit.stem());
             }
@@ -359,6 +383,10 @@ impl Rig {
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
             }
+            Fact::TimedOut { unit, state, missing, .. } => {
+                let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
+                writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
+            }
             Fact::Exhausted { unit, up, total, delay, .. } => {
                 writeln!(self.log, "{} exhausted, {up} of {total} up, {delay:?}", unit.stem())
             }
@@ -368,9 +396,11 @@ impl Rig {
             Fact::Roll { unit, what, done, total } => {
                 writeln!(self.log, "{} roll {done}/{total}: {what:?}", unit.stem())
             }
-            Fact::TimedOut { unit, state, missing, .. } => {
-                let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
-                writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
+            Fact::ListenFailed { unit, reason } => {
+                writeln!(self.log, "{} cannot listen: {reason}", unit.stem())
+            }
+            Fact::TriggerLimitHit { unit, .. } => {
+                writeln!(self.log, "{} trigger limit hit", unit.stem())
             }
             Fact::Stopping { cause, .. } => writeln!(self.log, "stopping: {cause:?}"),
             Fact::Booted { .. } => writeln!(self.log, "booted"),

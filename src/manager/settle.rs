@@ -37,7 +37,7 @@ impl Manager {
                 self.refuse(&unit, &reason);
             } else if let Some(unit) = self.jobs.dirty.pop_first() {
                 self.try_job(&unit);
-            } else if !self.release_idle() && !self.advance() {
+            } else if !self.release_idle() && !self.tend_sockets() && !self.advance() {
                 break;
             }
         }
@@ -100,8 +100,9 @@ impl Manager {
                 self.finish_job(&change.unit, result, &reason);
             }
             ActiveState::Failed => {
-                let reason = format!("its result is {}", service.result);
-                self.finish_job(&change.unit, JobResult::Failed, &reason);
+                let reason = || (JobResult::Failed, format!("its result is {}", service.result));
+                let (result, reason) = verdict.unwrap_or_else(reason);
+                self.finish_job(&change.unit, result, &reason);
             }
             ActiveState::Activating | ActiveState::Reloading | ActiveState::Deactivating => (),
         }
@@ -189,7 +190,7 @@ impl Manager {
         }
         if let Some(reason) = self.unmet_requirement(definition) {
             self.finish_job(unit, JobResult::Dependency, &reason);
-        } else if !self.hold_idle(unit, definition) {
+        } else if !self.hold_idle(unit, definition) && self.has_sockets(unit) {
             self.jobs.run(unit);
             if self.group_phase(unit) == GroupPhase::Up {
                 self.hasten_group(unit);

@@ -1,19 +1,327 @@
 //! When the sockets of a unit are open, and what a stop owes to those who are in their queues.
 //!
-//! Not the sockets themselves: the shell holds them. **Invariant:** every stop of a service that
-//! somebody asked for goes through [`Manager::stop_service`].
+//! Not the sockets themselves: the shell holds them (`init::sockets`). They are asked for at boot
+//! before anything is started, stay over crashes, restarts and reloads, and close with the end of
+//! their service. Their fate is not tied to events: [`Manager::tend_sockets`] looks at what is
+//! open and at what the services are, and does what is missing.
+//! **Invariant:** every stop of a service that somebody asked for goes through
+//! [`Manager::stop_service`]; no main process is started while sockets of its own are not open.
+//!
+//! A stop that closes them loses least in this order: new connects are refused; who is queued is
+//! accepted by the workers; they are told to stop; a tick later listening ends for all who hold
+//! the socket. The tick is for workers that look at their signal flag only ten times a second and
+//! go on accepting till then: listening that ended under them would be an error to them, and a
+//! connection that had its handshake but had not spoken would be reset. There is no way back from
+//! the refusal: a start that is asked for meanwhile opens the sockets anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Manager;
+use super::backoff::StartLimit;
+use super::event::{Action, Fact};
 use super::instances::GroupPhase;
-use crate::unit::UnitName;
+use super::job::{Job, Origin};
+use super::service::Service;
+use super::state::{ServiceResult, SubState};
+use super::time::Timestamp;
+use crate::unit::{StartedBy, Unit, UnitName};
+
+/// A queue that is not empty by then is left to the workers as it is.
+const QUIESCE_MOST: Duration = Duration::from_millis(500);
+
+/// From the signals of a stop to the end of listening: more than the tenth of a second after
+/// which a worker has noticed, less than a client would wait in vain.
+const CLOSE_AFTER: Duration = Duration::from_millis(120);
+
+/// The sockets of one unit.
+#[derive(Debug)]
+struct Held {
+    /// The definition by which they were asked for.
+    unit: Arc<Unit>,
+    /// For so many instances.
+    instances: u32,
+    open: bool,
+    /// An answer to [`Action::Listen`] is on its way.
+    asked: bool,
+    /// A connection is waited for.
+    awaited: bool,
+    triggers: StartLimit,
+    /// Connects are refused already: the sockets are about to be closed.
+    quiet: bool,
+    close_at: Option<Timestamp>,
+}
+
+/// All sockets that are open or asked for, by the unit in whose file they stand.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    held: BTreeMap<UnitName, Held>,
+}
+
+impl Sockets {
+    /// When the sockets of a unit are to be closed.
+    pub fn close_at(&self, unit: &UnitName) -> Option<Timestamp> {
+        self.held.get(unit)?.close_at
+    }
+
+    /// Somebody may connect, and that would start something.
+    pub fn are_awaited(&self) -> bool {
+        self.held.values().any(|held| held.awaited || held.asked)
+    }
+}
+
+/// What is to become of open sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Stay,
+    /// Their service has been told to stop.
+    CloseSoon,
+    Close,
+}
 
 impl Manager {
+    /// Asks for every socket of what boot starts and of what a connection starts.
+    pub(super) fn open_sockets(&mut self) {
+        let with = self.units.units.values().filter(|unit| unit.socket.is_some());
+        let units: Vec<Arc<Unit>> = with.filter(|unit| !unit.name.is_template()).cloned().collect();
+        for unit in units {
+            self.listen(unit);
+        }
+    }
+
+    /// Whether the sockets of a unit are open as it declares them; if not, they are asked for,
+    /// and its job is looked at again when the answer is there.
+    pub(super) fn has_sockets(&mut self, name: &UnitName) -> bool {
+        let known = self.services.get(name).map(|service| &service.unit);
+        let Some(unit) = self.units.get(name).or(known).cloned() else { return true };
+        if unit.socket.is_none() || unit.instance_of.is_some() {
+            return true;
+        }
+        match self.sockets.held.get(name) {
+            Some(held) if held.asked => false,
+            Some(held) if held.open && held.unit.socket == unit.socket => true,
+            Some(_) | None => {
+                self.listen(unit);
+                false
+            }
+        }
+    }
+
+    /// Whether what is due for a unit may be done: a restart that is due waits for its sockets.
+    pub(super) fn may_go_on(&mut self, unit: &UnitName) -> bool {
+        let state = self.services.get(unit).map(|service| service.state);
+        state != Some(SubState::AutoRestart) || self.has_sockets(unit)
+    }
+
+    fn listen(&mut self, unit: Arc<Unit>) {
+        let instances = self.groups.get(&unit.name).map_or(1, |group| group.wanted);
+        self.listen_for(unit, instances);
+    }
+
+    /// Asks for the sockets of a unit, or for more of them for more instances.
+    pub(super) fn listen_for(&mut self, unit: Arc<Unit>, instances: u32) {
+        let held = self.sockets.held.entry(unit.name.clone()).or_insert_with(|| Held {
+            unit: Arc::clone(&unit),
+            instances,
+            open: false,
+            asked: false,
+            awaited: false,
+            triggers: StartLimit::default(),
+            quiet: false,
+            close_at: None,
+        });
+        held.unit = Arc::clone(&unit);
+        held.instances = instances;
+        held.asked = true;
+        self.out.act(Action::Listen { unit, instances });
+    }
+
+    /// The sockets are open, or cannot be opened: then nothing of the unit is started.
+    pub(super) fn on_listening(&mut self, unit: &UnitName, outcome: Result<(), String>) {
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        held.asked = false;
+        let Err(reason) = outcome else {
+            held.open = true;
+            if self.jobs.get(unit).is_some() {
+                self.jobs.dirty.insert(unit.clone());
+            }
+            return;
+        };
+        let down = self.services.get(unit).is_none_or(Service::is_down);
+        if !held.open {
+            self.sockets.held.remove(unit);
+        } else if down {
+            self.unlisten(unit);
+        }
+        self.out.record(Fact::ListenFailed { unit: unit.clone(), reason: reason.clone() });
+        self.refuse_start(unit, ServiceResult::Resources, reason);
+    }
+
+    /// What is down stays down, as a failure.
+    fn refuse_start(&mut self, unit: &UnitName, result: ServiceResult, reason: String) {
+        if self.jobs.get(unit).is_some_and(|job| job.starts() && !job.stop_first) {
+            self.jobs.run(unit);
+        }
+        self.with(unit, |service, out| service.cannot_start(out, result, reason));
+    }
+
     /// Begins the stop of a service. `restarting`: only to start it again.
     pub(super) fn stop_service(&mut self, unit: &UnitName, restarting: bool) {
+        let hurried = self.shutdown.as_ref().is_some_and(super::Shutdown::is_hurried);
+        let quiescing = self.services.get(unit).is_some_and(Service::is_quiescing);
+        if quiescing && !hurried {
+            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
+        } else if !hurried && self.owes_quiet(unit, restarting) {
+            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
+            self.out.act(Action::Quiesce { unit: unit.clone() });
+        } else {
+            self.stop_now(unit, restarting);
+        }
+    }
+
+    /// Who is queued has been accepted, or has waited long enough.
+    pub(super) fn stop_now(&mut self, unit: &UnitName, restarting: bool) {
         if self.group_phase(unit) == GroupPhase::Down {
             self.with(unit, |service, out| service.stop(out, restarting));
         } else {
+            self.with(unit, |service, _| service.is_stopped_for(restarting));
             self.stop_group(unit, restarting);
         }
     }
+
+    /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops. If
+    /// the sockets are to be closed, notes that connects are refused from now on.
+    fn owes_quiet(&mut self, unit: &UnitName, restarting: bool) -> bool {
+        let Some(service) = self.services.get(unit) else { return false };
+        if service.state != SubState::Running {
+            return false;
+        }
+        let group = service.unit.instance_of.clone();
+        let on_demand = is_on_demand(&service.unit) && !self.out.stopping;
+        let place = unit.mark().is_none() && !self.services.contains_key(&unit.marked("new"));
+        let owner = group.as_ref().unwrap_or(unit);
+        let Some(held) = self.sockets.held.get_mut(owner) else { return false };
+        if !held.open || held.quiet {
+            return false;
+        }
+        if group.is_none() {
+            held.quiet = !restarting && !on_demand;
+            return held.quiet;
+        }
+        // Steered away from, its queue runs empty. Whoever replaces an instance start-first has
+        // its socket and serves who is queued there.
+        place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
+    }
+
+    /// Nothing waits in the queues any more.
+    pub(super) fn on_quiet(&mut self, unit: &UnitName) {
+        if let Some(service) = self.services.get(unit).filter(|service| service.is_quiescing()) {
+            let restarting = service.is_restarting();
+            self.stop_now(unit, restarting);
+        }
+    }
+
+    /// The second stop signal: nobody waits for a queue any more.
+    pub(super) fn skip_quiescing(&mut self) {
+        let waiting = self.services.values().filter(|service| service.is_quiescing());
+        for unit in waiting.map(|service| service.name().clone()).collect::<Vec<_>>() {
+            self.on_quiet(&unit);
+        }
+    }
+
+    /// Somebody connects to a socket whose service does not run.
+    pub(super) fn on_connection(&mut self, unit: &UnitName) {
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        held.awaited = false;
+        let Some(socket) = held.unit.socket.as_deref().filter(|_| held.open) else { return };
+        if self.shutdown.is_some() {
+            return;
+        }
+        let (burst, interval) = (socket.trigger_limit_burst, socket.trigger_limit_interval);
+        if held.triggers.allow(self.out.now, burst, interval) {
+            self.start(std::slice::from_ref(unit), Origin::Unit);
+            return;
+        }
+        self.out.record(Fact::TriggerLimitHit { unit: unit.clone(), burst, interval });
+        self.unlisten(unit);
+        let reason = format!("{burst} connections in a row started it in vain");
+        self.refuse_start(unit, ServiceResult::TriggerLimitHit, reason);
+    }
+
+    /// Does to every socket what follows from the state of its service; whether that changed
+    /// the state of one.
+    pub(super) fn tend_sockets(&mut self) -> bool {
+        let units: Vec<UnitName> = self.sockets.held.keys().cloned().collect();
+        for unit in units {
+            if self.is_over() {
+                self.unlisten(&unit);
+            } else if self.sockets.held.get(&unit).is_some_and(|held| held.open && !held.asked) {
+                self.tend(&unit);
+            }
+        }
+        !self.out.changes.is_empty()
+    }
+
+    fn tend(&mut self, unit: &UnitName) {
+        let now = self.out.now;
+        let fate = self.fate(unit);
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        let before = held.close_at;
+        held.close_at = match fate {
+            Fate::Stay | Fate::Close => None,
+            Fate::CloseSoon => before.or(Some(now.after(CLOSE_AFTER))),
+        };
+        if held.close_at != before {
+            self.index_deadline(unit);
+        }
+        let due = self.sockets.close_at(unit).is_some_and(|at| at <= now);
+        if fate == Fate::Close || due {
+            self.unlisten(unit);
+        } else if fate == Fate::Stay {
+            self.await_connection(unit);
+        }
+    }
+
+    fn fate(&self, unit: &UnitName) -> Fate {
+        let Some(service) = self.services.get(unit) else { return Fate::Close };
+        let starts = self.jobs.get(unit).is_some_and(Job::starts);
+        let stays = !self.out.stopping && (starts || is_on_demand(&service.unit));
+        let spent = service.result == ServiceResult::StartLimitHit;
+        let quiet = self.sockets.held.get(unit).is_some_and(|held| held.quiet);
+        if service.is_down() {
+            if stays && !quiet && (starts || !spent) { Fate::Stay } else { Fate::Close }
+        } else if (service.is_ending() && !stays) || (quiet && !service.is_quiescing()) {
+            Fate::CloseSoon
+        } else {
+            Fate::Stay
+        }
+    }
+
+    /// A connection to an on-demand service that is down starts it.
+    fn await_connection(&mut self, unit: &UnitName) {
+        let Some(service) = self.services.get(unit) else { return };
+        let idle = is_on_demand(&service.unit) && service.is_down() && self.booted;
+        let idle = idle && self.shutdown.is_none() && self.jobs.get(unit).is_none();
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
+        if idle && !held.awaited {
+            held.awaited = true;
+            self.out.act(Action::Await { unit: unit.clone() });
+        }
+    }
+
+    fn unlisten(&mut self, unit: &UnitName) {
+        if self.sockets.held.remove(unit).is_some() {
+            self.index_deadline(unit);
+            if let Some(group) = self.groups.get_mut(unit) {
+                group.steered.clear();
+            }
+            self.out.act(Action::Unlisten { unit: unit.clone() });
+        }
+    }
+}
+
+/// A connection starts it: it has sockets of its own, and boot does not start it.
+fn is_on_demand(unit: &Unit) -> bool {
+    unit.socket.is_some() && unit.started_by == StartedBy::Demand
 }

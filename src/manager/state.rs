@@ -180,6 +180,8 @@ pub enum ServiceResult {
     Watchdog,
     /// Its probes failed (ours).
     Health,
+    /// Connections started it too often, in vain (`TriggerLimit*=` of systemd.socket(5)).
+    TriggerLimitHit,
 }
 
 impl ServiceResult {
@@ -197,6 +199,7 @@ impl ServiceResult {
             ServiceResult::Protocol => "protocol",
             ServiceResult::Watchdog => "watchdog",
             ServiceResult::Health => "health",
+            ServiceResult::TriggerLimitHit => "trigger-limit-hit",
         }
     }
 }

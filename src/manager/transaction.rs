@@ -21,6 +21,7 @@ impl Manager {
             return;
         }
         self.booted = true;
+        self.open_sockets();
         let boot = self.units.units.values().filter(|unit| unit.started_by == StartedBy::Boot);
         let names: Vec<UnitName> = boot.map(|unit| unit.name.clone()).collect();
         let left = self.start_closure(&names, true);

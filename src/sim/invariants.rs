@@ -368,14 +368,18 @@ impl<'a> Checker<'a> {
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
-            Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => (),
             Fact::Protocol { .. }
             | Fact::Watchdog { .. }
             | Fact::Health { .. }
-            | Fact::Status { .. } => (),
+            | Fact::Status { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
+            | Fact::ListenFailed { .. }
+            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::choices::{Choices, Label};
 use crate::manager::event::ManagerConfig;
 use crate::unit::command::ExecCommand;
-use crate::unit::instances::Capacity;
 use crate::unit::process::Signal;
 use crate::unit::service::{
     ExitAction, KillMode, Restart, Service, ServiceSettings, ServiceType, TimeoutFailureMode,
@@ -110,9 +109,9 @@ fn draw_config(choices: &mut Choices, command: Option<UnitName>) -> ManagerConfi
             choices.of(Label::Budget, &[9.0, 9.0, 9.0, 3.0, 30.0, 1.0, 0.3, 0.0]),
         ),
         drain: seconds(choices.of(Label::Drain, &[0.0, 0.0, 0.0, 0.0, 1.0, 20.0])),
-        capacity: Capacity { quota: None, affinity: 2, memory: None },
         stop_signal: choices.rare(Label::StopSignal, 6).then_some(Signal::WINCH),
         command,
+        capacity: crate::unit::instances::Capacity::default(),
         seed: choices.pick(Label::Seed, 256) as u64,
     }
 }

@@ -26,17 +26,11 @@ pub(in super::super) struct Place {
     pub recovers_at: Option<Timestamp>,
     /// `RuntimeMaxSec=` is over: it is to be replaced.
     pub recycle: bool,
-    /// When a group has something to look at.
-    pub wake_at: Option<Timestamp>,
     /// It is about to be stopped: nothing new is to come to it.
     pub leaving: bool,
 }
 
 impl Place {
-    pub(super) fn deadlines(&self) -> [Option<Timestamp>; 2] {
-        [self.recovers_at, self.wake_at]
-    }
-
     /// It is not up, or not any more.
     pub(super) fn is_not_up(&mut self) {
         self.recovers_at = None;

@@ -10,6 +10,7 @@ mod end;
 mod health;
 mod instance;
 mod notify;
+mod quiesce;
 mod ready;
 mod run;
 mod start;
@@ -142,6 +143,8 @@ pub(super) struct Service {
     restarting: bool,
     /// What only one of several instances has.
     pub place: Place,
+    /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
+    quiescing: bool,
 }
 
 impl Service {
@@ -190,6 +193,7 @@ impl Service {
             may_restart: false,
             restarting: false,
             place: Place::default(),
+            quiescing: false,
         }
     }
 
@@ -227,11 +231,8 @@ impl Service {
         let retry = self.retry.map(|retry| retry.at);
         let probes = self.probes.as_ref().and_then(|probes| probes.next_deadline());
         let own = [self.deadline, self.runtime_deadline, self.watchdog_deadline, self.late_at];
-        own.into_iter()
-            .chain([retry, self.search.again_at(), probes])
-            .chain(self.place.deadlines())
-            .flatten()
-            .min()
+        let more = [retry, self.search.again_at(), probes, self.place.recovers_at];
+        own.into_iter().chain(more).flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -254,6 +255,7 @@ impl Service {
         self.late_at = None;
         self.clearing = None;
         self.leave_behind(state);
+        self.quiescing = false;
         if state != SubState::Condition {
             self.checking = false;
         }

@@ -152,6 +152,7 @@ impl Service {
         match self.state {
             SubState::Start => self.main_ended_in_start(out, result, exit),
             SubState::Running => self.main_gone(out),
+            SubState::Stop if self.quiescing => self.exec_stop(out),
             SubState::StopSigterm
             | SubState::StopSigkill
             | SubState::StopWatchdog

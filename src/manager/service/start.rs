@@ -52,6 +52,22 @@ impl Service {
         }
     }
 
+    /// Nothing of it can be started: its sockets could not be opened.
+    pub fn cannot_start(&mut self, out: &mut Out, result: ServiceResult, reason: String) {
+        if !self.is_down() && self.state != SubState::AutoRestart {
+            return;
+        }
+        self.held = false;
+        self.begin_run(out);
+        self.enter(out, SubState::Condition, None);
+        self.main_exit = None;
+        self.failed_exit = None;
+        self.result = result;
+        self.may_restart = false;
+        self.verdict = Some(Box::new((JobResult::Failed, reason)));
+        self.enter(out, SubState::Failed, None);
+    }
+
     fn begin_run(&mut self, out: &mut Out) {
         self.result = ServiceResult::Success;
         self.invocation = InvocationId(out.random.next_wide());

@@ -29,6 +29,7 @@ impl Service {
             | SubState::StartPost
             | SubState::Reload => self.signal(out, SubState::StopSigterm),
             SubState::Running | SubState::Exited => self.exec_stop(out),
+            SubState::Stop if self.quiescing => self.exec_stop(out),
             // Already on its way; a budget may have cut the time that it has.
             SubState::Stop
             | SubState::StopSigterm

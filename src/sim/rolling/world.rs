@@ -19,7 +19,6 @@ pub(super) struct Process {
     pub(super) id: ProcessId,
     pub(super) unit: UnitName,
     pub(super) role: ProcessRole,
-    pub(super) version: u8,
     pub(super) killed: bool,
     exec_at: Option<u64>,
     exit_at: u64,
@@ -54,10 +53,6 @@ impl World {
 
     pub(super) fn answer(&mut self) -> Option<Event> {
         self.inbox.pop_front()
-    }
-
-    pub(super) fn answer_later(&mut self, event: Event) {
-        self.inbox.push_back(event);
     }
 
     pub(super) fn next_time(&self) -> Option<u64> {
@@ -194,7 +189,6 @@ impl World {
             id: process,
             unit: request.unit.name.clone(),
             role: request.role,
-            version,
             killed: false,
             exec_at: (exec != NEVER).then_some(self.now.saturating_add(exec)),
             exit_at: self.now.saturating_add(life),

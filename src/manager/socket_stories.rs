@@ -1,0 +1,298 @@
+//! (tests) Stories of units with sockets: when they are opened, who starts, when they close.
+
+use expect_test::{Expect, expect};
+
+use super::event::{Event, JobKind};
+use super::rig::{Rig, name, needs, on, simple};
+use crate::unit::process::Signal;
+use crate::unit::service::{ExitAction, Restart};
+use crate::unit::socket::{Listen, ListenAddress, ListenKind, Socket};
+use crate::unit::{StartedBy, Unit};
+
+fn check(rig: &mut Rig, expected: Expect) {
+    expected.assert_eq(&rig.log());
+}
+
+fn listening(stem: &str) -> Unit {
+    let mut unit = simple(stem);
+    let listen = vec![Listen { kind: ListenKind::Stream, address: ListenAddress::Port(80) }];
+    unit.socket = Some(Box::new(Socket { listen, ..Socket::default() }));
+    unit
+}
+
+fn on_demand(stem: &str) -> Unit {
+    let mut unit = listening(stem);
+    unit.started_by = StartedBy::Demand;
+    unit.failure_action = ExitAction::None;
+    unit
+}
+
+#[test]
+fn sockets_are_open_before_anything_starts_and_close_after_the_signal() {
+    let mut rig = Rig::new(vec![simple("a"), listening("web")]);
+    rig.stubborn.insert(name("web"));
+    rig.boot();
+    rig.signal(Signal::TERM);
+    rig.pass(200);
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        a dead > condition
+        a condition > start
+        spawn a ExecStart
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        a start > running
+        a start job done
+        web start > running
+        web start job done
+        booted
+        stopping: Signal(SIGTERM)
+        a running > stop-sigterm
+        kill a SIGTERM
+        web running > stop
+        quiesce web
+        a stop-sigterm > dead
+        web stop > stop-sigterm
+        kill web SIGTERM
+        -- 0.120000s
+        unlisten web
+    "#]],
+    );
+}
+
+#[test]
+fn who_is_queued_is_accepted_before_the_signal() {
+    let mut rig = Rig::new(vec![listening("web"), simple("other")]);
+    rig.queued.insert(name("web"));
+    rig.boot();
+    rig.log();
+    rig.ask(JobKind::Stop, "web");
+    rig.event(Event::Quiet { unit: name("web") });
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop
+        quiesce web
+        web stop > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        reply Job { result: Done, reason: "", also: [] }
+        web stop job done
+        unlisten web
+    "#]],
+    );
+    rig.ask(JobKind::Start, "web");
+    rig.log();
+    rig.ask(JobKind::Stop, "web");
+    rig.pass(600); // nobody accepts
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop
+        quiesce web
+        -- 0.500000s
+        web stop > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        reply Job { result: Done, reason: "", also: [] }
+        web stop job done
+        unlisten web
+    "#]],
+    );
+}
+
+#[test]
+fn a_second_signal_waits_for_no_queue() {
+    let mut rig = Rig::new(vec![listening("web")]);
+    rig.queued.insert(name("web"));
+    rig.boot();
+    rig.log();
+    rig.signal(Signal::TERM);
+    rig.pass(300);
+    rig.signal(Signal::TERM);
+    check(
+        &mut rig,
+        expect![[r#"
+        stopping: Signal(SIGTERM)
+        web running > stop
+        quiesce web
+        web stop > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        unlisten web
+        exit 0
+    "#]],
+    );
+}
+
+#[test]
+fn a_restart_and_a_crash_keep_the_socket() {
+    let mut unit = listening("web");
+    unit.service.restart = Restart::Always;
+    let mut rig = Rig::new(vec![unit]);
+    rig.boot();
+    rig.exits("web", 1);
+    rig.pass(1000);
+    rig.ask(JobKind::Restart, "web");
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        web start job done
+        booted
+        web running > stop-sigterm
+        web restarts, 1. in a row
+        web stop-sigterm > auto-restart
+        -- 0.103462s
+        web auto-restart > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        web running > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        reply Job { result: Done, reason: "", also: [] }
+        web restart job done
+    "#]],
+    );
+}
+
+#[test]
+fn a_port_in_use_fails_the_start() {
+    let mut rig = Rig::new(vec![listening("web"), needs(simple("next"), &["web"])]);
+    rig.busy.insert(name("web"));
+    rig.boot();
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web dead > condition
+        web condition > failed
+        web start job failed: bind 0.0.0.0:80: Address already in use
+        stopping: Failed("web.service")
+        next start job canceled: rinit is stopping
+        exit 1
+    "#]],
+    );
+    assert_eq!(rig.exit, Some(1));
+}
+
+#[test]
+fn a_service_that_ends_closes_its_socket() {
+    let mut web = listening("web");
+    web.failure_action = ExitAction::None;
+    let mut rig = Rig::new(vec![web, simple("other")]);
+    rig.boot();
+    rig.log();
+    rig.exits("web", 1);
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop-sigterm
+        web stop-sigterm > failed
+        unlisten web
+    "#]],
+    );
+    rig.ask(JobKind::Start, "web");
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web failed > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        reply Job { result: Done, reason: "", also: [] }
+        web start job done
+    "#]],
+    );
+}
+
+#[test]
+fn a_connection_starts_what_is_on_demand() {
+    let mut rig = Rig::new(vec![on_demand("lazy")]);
+    rig.boot();
+    assert_eq!(rig.exit, None, "a socket that is awaited keeps rinit");
+    rig.event(Event::Connection { unit: name("lazy") });
+    rig.exits("lazy", 0);
+    rig.event(Event::Connection { unit: name("lazy") });
+    rig.ask(JobKind::Stop, "lazy");
+    rig.signal(Signal::TERM);
+    rig.event(Event::Connection { unit: name("lazy") });
+    check(
+        &mut rig,
+        expect![[r#"
+        listen lazy
+        await lazy
+        lazy dead > condition
+        lazy condition > start
+        spawn lazy ExecStart
+        lazy start > running
+        lazy start job done
+        booted
+        lazy running > stop-sigterm
+        lazy stop-sigterm > dead
+        await lazy
+        lazy dead > condition
+        lazy condition > start
+        spawn lazy ExecStart
+        lazy start > running
+        lazy start job done
+        lazy running > stop-sigterm
+        kill lazy SIGTERM
+        lazy stop-sigterm > dead
+        reply Job { result: Done, reason: "", also: [] }
+        lazy stop job done
+        await lazy
+        stopping: Signal(SIGTERM)
+        unlisten lazy
+        exit 0
+    "#]],
+    );
+}
+
+#[test]
+fn connections_that_start_it_in_vain_close_the_socket() {
+    let mut unit = on_demand("lazy");
+    unit.requires = on(&["db"]).into();
+    unit.after = on(&["db"]).into();
+    let mut db = simple("db");
+    db.started_by = StartedBy::Demand;
+    db.failure_action = ExitAction::None;
+    db.start_limit_burst = 0;
+    db.service.exec_start_pre = vec![super::rig::command()];
+    let mut rig = Rig::new(vec![unit, db, simple("other")]);
+    rig.boot();
+    for _ in 0..20 {
+        rig.event(Event::Connection { unit: name("lazy") });
+        rig.ends(
+            "db",
+            super::event::ProcessRole::ExecStartPre,
+            crate::unit::process::ExitStatus::Exited(1),
+        );
+    }
+    let log = rig.log();
+    assert_eq!(log.matches("await lazy").count(), 21, "{log}");
+    rig.event(Event::Connection { unit: name("lazy") });
+    check(
+        &mut rig,
+        expect![[r#"
+        lazy trigger limit hit
+        unlisten lazy
+        lazy dead > condition
+        lazy condition > failed
+    "#]],
+    );
+}
