@@ -68,6 +68,8 @@ struct Seen {
     up_since: Option<u64>,
     /// It does not serve because of itself, or of a client.
     own: bool,
+    /// It has been up since the service was last started.
+    served: bool,
     not_before: u64,
     version: u8,
 }
@@ -103,6 +105,7 @@ pub(super) struct Checker<'a> {
     asked_at: u64,
     /// A client had its way with what the service needs: a restart pulls in nothing.
     db_touched: bool,
+    scaled: bool,
     steered: Option<BTreeSet<u32>>,
     stop_begun: Option<u64>,
     deadline: Option<u64>,
@@ -131,6 +134,7 @@ impl<'a> Checker<'a> {
             asked: BTreeMap::new(),
             asked_at: 0,
             db_touched: false,
+            scaled: false,
             steered: None,
             stop_begun: None,
             deadline: None,
@@ -287,7 +291,10 @@ impl<'a> Checker<'a> {
                 self.stop_begun = Some(self.now);
                 self.limit(self.now);
             }
-            Fact::Scaled { to, .. } => self.wanted = *to,
+            Fact::Scaled { to, .. } => {
+                self.wanted = *to;
+                self.scaled = true;
+            }
             Fact::Exhausted { unit, delay, .. } => {
                 let at = self.now + nanos(*delay) * 9 / 10;
                 self.seen.entry(unit.clone()).or_default().not_before = at;
@@ -344,6 +351,7 @@ impl<'a> Checker<'a> {
             (false, true) => {
                 entry.up_since = Some(now);
                 entry.own = false;
+                entry.served = true;
             }
             (true, false) => entry.up_since = None,
             _ => (),
@@ -351,6 +359,9 @@ impl<'a> Checker<'a> {
         let fails = matches!(to, SubState::Failed | SubState::AutoRestart);
         if was_up && !is_up && own || fails {
             entry.own = true;
+        }
+        if *unit == name("web") && to == SubState::Condition {
+            self.seen.values_mut().for_each(|seen| seen.served = false);
         }
         if was_up && !is_up && !own && number(unit).is_some() {
             self.stopped(unit);
@@ -445,13 +456,13 @@ impl<'a> Checker<'a> {
             .filter(|place| !self.serves(*place))
             .filter(|place| {
                 let seen = self.of(&name("web").numbered(*place));
-                !seen.own && seen.state.is_some()
+                !seen.own && seen.served
             })
             .collect();
         let update = self.plan.web.service.rolling_update;
         let most = if self.plan.start_first() { 0 } else { update.parallelism as usize };
         // What is scaled up again comes back as fast as it can.
-        if missing.len() > most && self.asked_at == 0 {
+        if missing.len() > most && !self.scaled {
             self.broken(Rule::Floor, format!("{missing:?} do not serve"));
         }
     }
