@@ -87,6 +87,17 @@ labels! {
     Daemon = "daemon",
     Probe = "probe",
     ProbeDelay = "probe-delay",
+    Instances = "instances",
+    RollOrder = "roll-order",
+    Parallelism = "parallelism",
+    Monitor = "monitor",
+    RollFailure = "roll-failure",
+    Steered = "steered",
+    Wish = "wish",
+    WishUnit = "wish-unit",
+    WishCount = "wish-count",
+    Version = "version",
+    Mood = "mood",
 }
 
 /// The recorded decisions, by label.
