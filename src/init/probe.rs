@@ -328,10 +328,9 @@ impl Shell {
             stays
         });
         for (id, command) in &mut self.probes.commands {
-            if command.process == process && command.deadline.take().is_some() {
-                if let Some(probe) = self.table.get(*id) {
-                    kill::group(probe.pid, Signal::KILL);
-                }
+            let runs = command.process == process && command.deadline.take().is_some();
+            if let Some(probe) = self.table.get(*id).filter(|_| runs) {
+                kill::group(probe.pid, Signal::KILL);
             }
         }
     }
