@@ -1,8 +1,8 @@
 //! The loop: next event, handle, perform every action, repeat.
 //!
 //! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
-//! an action brought, exec reports, deaths, units that became empty, signals, the timer; each
-//! event and all that follows from it before the next. **Invariant:** `Poll::poll` with the next
+//! an action brought, exec reports, deaths, units that became empty, queues that did, signals, the
+//! timer; each event and all that follows from it before the next. **Invariant:** `Poll::poll` with the next
 //! deadline is the only call that waits, and no error ends the loop.
 
 use std::collections::VecDeque;
@@ -357,6 +357,9 @@ impl Shell {
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
         if let Some(warning) = self.members.warning() {
+            self.report.message(Level::Warn, warning);
+        }
+        for warning in self.sockets.close_unclaimed() {
             self.report.message(Level::Warn, warning);
         }
         self.tend_control();

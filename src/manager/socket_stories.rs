@@ -262,3 +262,49 @@ fn connections_that_start_it_in_vain_close_the_socket() {
         lazy condition > failed
     "#]]);
 }
+
+/// `stem.socket` for `stem.service`, and the service, which comes after it.
+fn separate(stem: &str) -> [Unit; 2] {
+    let mut socket = listening(stem);
+    socket.name = crate::unit::UnitName::parse(&format!("{stem}.socket")).unwrap();
+    socket.service = crate::unit::service::Service::default();
+    let own = vec![crate::unit::Dependency { name: socket.name.clone(), span: None }];
+    let mut service = simple(stem);
+    service.started_by = StartedBy::Demand;
+    service.failure_action = ExitAction::None;
+    service.after = own.clone().into();
+    service.wants = own.clone().into();
+    service.sockets = own;
+    [socket, service]
+}
+
+#[test]
+fn a_socket_unit_outlives_its_service() {
+    let mut rig = Rig::new(separate("web").into());
+    let socket = crate::unit::UnitName::parse("web.socket").unwrap();
+    rig.boot();
+    rig.event(Event::Connection { unit: socket.clone() });
+    rig.exits("web", 0);
+    rig.event(Event::Connection { unit: socket });
+    rig.queued.insert(crate::unit::UnitName::parse("web.socket").unwrap());
+    rig.signal(Signal::TERM);
+    rig.pass(700);
+    check(&mut rig, expect![[r#""#]]);
+    assert_eq!(rig.exit, Some(0));
+}
+
+#[test]
+fn a_socket_fails_with_a_service_that_used_up_its_starts() {
+    let [socket, mut service] = separate("web");
+    service.start_limit_burst = 2;
+    let mut rig = Rig::new(vec![socket, service, simple("other")]);
+    let socket = crate::unit::UnitName::parse("web.socket").unwrap();
+    rig.boot();
+    for _ in 0..2 {
+        rig.event(Event::Connection { unit: socket.clone() });
+        rig.exits("web", 1);
+    }
+    rig.log();
+    rig.event(Event::Connection { unit: socket });
+    check(&mut rig, expect![[r#""#]]);
+}

@@ -77,6 +77,10 @@ labels! {
     RequestUnit = "request-unit",
     Signal = "signal",
     Stale = "stale",
+    Socket = "socket",
+    Listen = "listen",
+    Queue = "queue",
+    Connect = "connect",
 }
 
 /// The recorded decisions, by label.

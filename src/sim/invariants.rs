@@ -50,6 +50,12 @@ pub(super) struct Seen {
     pub(super) signalled: bool,
     /// The last process that may live on although the unit has gone on without it.
     pub(super) given_up: u64,
+    /// Its sockets are open.
+    pub(super) listens: bool,
+    /// Somebody may connect, and that starts it.
+    pub(super) awaited: bool,
+    /// Since when its queue is to run empty.
+    pub(super) quiesced: Option<u64>,
 }
 
 impl Seen {
@@ -76,6 +82,9 @@ impl Seen {
             forwarded: false,
             signalled: false,
             given_up: 0,
+            listens: false,
+            awaited: false,
+            quiesced: None,
         }
     }
 
@@ -185,10 +194,16 @@ impl<'a> Checker<'a> {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            | Event::FoundMain { .. } => (),
+            Event::Listening { unit, outcome } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                seen.listens |= outcome.is_ok();
+                if outcome.is_err() {
+                    (seen.main_exit, seen.ever_failed) = (None, true);
+                }
+            }
+            Event::Connection { unit } => self.seen[self.plan.index(unit)].awaited = false,
+            Event::Quiet { unit } => self.seen[self.plan.index(unit)].quiesced = None,
         }
     }
 
@@ -200,6 +215,7 @@ impl<'a> Checker<'a> {
     fn exited(&mut self, process: ProcessId, exit: ExitStatus) {
         let Some((unit, role)) = self.owner(process) else { return };
         self.about = Some(unit);
+        self.seen[unit].quiesced = None;
         let given_up = process.0 <= self.seen[unit].given_up;
         if role == ProcessRole::ExecStart && !given_up {
             self.seen[unit].main_exit = Some(exit);
@@ -266,7 +282,12 @@ impl<'a> Checker<'a> {
             Action::KillEverything { signal } => self.stop.kill_everything(*signal),
             Action::Reply { client, .. } => self.reply(*client),
             Action::Record(fact) => self.fact(fact),
-            Action::Exit { code } => self.exit(*code, world),
+            Action::Exit { code } => {
+                if let Some(unit) = self.seen.iter().position(|seen| seen.listens) {
+                    self.broken(Rule::SocketsClosed, |it| it.name(unit).to_string());
+                }
+                self.exit(*code, world);
+            }
             Action::Check { unit } => {
                 let unit = self.plan.index(&unit.name);
                 self.seen[unit].refused = false;
@@ -278,12 +299,17 @@ impl<'a> Checker<'a> {
             Action::Probe { .. }
             | Action::FindMain { .. }
             | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
             | Action::Resume { .. }
             | Action::Steer { .. }
             | Action::Rename { .. } => (),
+            Action::Unlisten { unit } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.listens, seen.awaited) = (false, false);
+            }
+            Action::Await { unit } => self.seen[self.plan.index(unit)].awaited = true,
+            Action::Quiesce { unit } => {
+                self.seen[self.plan.index(unit)].quiesced = Some(self.now);
+            }
         }
     }
 
@@ -291,6 +317,9 @@ impl<'a> Checker<'a> {
         let unit = self.plan.index(&request.unit.name);
         self.processes.push((request.process, unit, request.role));
         if request.role == ProcessRole::ExecStart {
+            if self.plan.units[unit].socket.is_some() && !self.seen[unit].listens {
+                self.broken(Rule::SocketsFirst, |_| request.unit.name.to_string());
+            }
             self.seen[unit].main_exit = None;
         }
         if matches!(request.role, ProcessRole::ExecStop | ProcessRole::ExecStopPost) {
@@ -315,6 +344,11 @@ impl<'a> Checker<'a> {
 
     fn kill(&mut self, unit: usize, signal: Signal) {
         self.stop.kill(signal);
+        let quiesced = self.seen[unit].quiesced.take();
+        let early = quiesced.is_some_and(|since| self.now < since + QUIESCE_MOST);
+        if early && self.stop.begun.is_none() {
+            self.broken(Rule::QuietFirst, |it| it.name(unit).to_string());
+        }
         // What an ExecCondition= or ExecStartPre= leaves behind is killed before the next command.
         let state = self.seen[unit].state;
         let leftovers =
@@ -368,11 +402,14 @@ impl<'a> Checker<'a> {
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
+            Fact::TriggerLimitHit { unit, .. } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.main_exit, seen.ever_failed) = (None, true);
+            }
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
             | Fact::ListenFailed { .. }
-            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }
@@ -539,11 +576,15 @@ impl<'a> Checker<'a> {
             self.broken(Rule::Forgotten, |_| format!("{client:?}"));
         }
         let touched = self.asked.iter().any(|asked| asked.unit.is_some());
-        if world.processes.is_empty() && !waiting && !touched {
+        let awaited = self.seen.iter().any(|seen| seen.awaited);
+        if world.processes.is_empty() && !waiting && !touched && !awaited {
             self.broken(Rule::Stuck, |_| String::from("rinit stays, and nothing is left"));
         }
     }
 }
+
+/// How long a stop may wait for a queue.
+const QUIESCE_MOST: u64 = 500_000_000;
 
 /// Units and all that their start pulls in.
 fn pulled(plan: &Plan, mut closure: u16) -> u16 {
@@ -604,6 +645,7 @@ fn may_follow(from: SubState, to: SubState) -> bool {
         Start => rest || before || from == Start,
         StartPost => rest || before || matches!(from, Start | StartPost),
         Running => matches!(from, Start | StartPost | Reload),
+        Listening => false, // no unit here is a socket
         Exited => rest || before || up && from != Exited,
         Reload => matches!(from, Running | Exited | Reload),
         Stop => up || from == Stop,

@@ -81,11 +81,17 @@ pub(super) enum Bug {
     StopAtOnce,
     /// A failed fork is tried again at once.
     ForkAtOnce,
+    /// Nobody opens the sockets before the start.
+    SocketIgnored,
+    /// The sockets are not closed.
+    UnlistenLost,
+    /// The signals go out although somebody is queued.
+    QuietIgnored,
 }
 
 impl Bug {
     /// Every bug.
-    pub(super) const ALL: [Bug; 31] = [
+    pub(super) const ALL: [Bug; 34] = [
         Bug::NoDeadline,
         Bug::DeadlineStays,
         Bug::KillDropped,
@@ -117,6 +123,9 @@ impl Bug {
         Bug::ActionAfterExit,
         Bug::StopAtOnce,
         Bug::ForkAtOnce,
+        Bug::SocketIgnored,
+        Bug::UnlistenLost,
+        Bug::QuietIgnored,
     ];
 }
 
@@ -201,6 +210,11 @@ impl Planted {
                 out.push(Action::Exit { code: code.wrapping_add(1) });
             }
             (Bug::ExitCodeZero, Action::Exit { .. }) => out.push(Action::Exit { code: 0 }),
+            (Bug::UnlistenLost, Action::Unlisten { .. }) => (),
+            (Bug::QuietIgnored, Action::Quiesce { unit }) => {
+                let signal = Some(Signal::TERM);
+                out.extend([Action::Quiesce { unit: unit.clone() }, Action::KillUnit { unit, signal }]);
+            }
             (Bug::ReplyForgotten, Action::Reply { .. }) if self.now_and_then() => (),
             (Bug::ReplyTwice, action @ Action::Reply { .. }) => {
                 out.extend([action.clone(), action])
@@ -291,6 +305,7 @@ fn distort_unit(bug: Bug, unit: &mut Unit) {
             unit.wants.extend(bound);
         }
         Bug::ConflictIgnored => unit.conflicts.clear(),
+        Bug::SocketIgnored => unit.socket = None,
         Bug::DelayWrong => {
             service.restart_sec = service.restart_sec * 3 / 2;
             service.restart_max_delay = service.restart_max_delay.map(|max| max * 3 / 2);

@@ -52,6 +52,9 @@ rules! {
     AfterExit: "nothing is done after the exit",
     Livelock: "a timer that does nothing is not due again at once",
     ActionFlood: "one event has a bounded number of actions",
+    SocketsFirst: "no main process is spawned before the sockets of its unit are open",
+    SocketsClosed: "no socket is open at the exit",
+    QuietFirst: "a stop that closes a socket waits for its queue, at most half a second",
     StaleIgnored: "an event about a process that is gone changes nothing",
 }
 

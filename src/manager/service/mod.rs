@@ -8,6 +8,7 @@
 mod end;
 mod quiesce;
 mod run;
+mod socket;
 mod start;
 mod stop;
 
@@ -258,6 +259,7 @@ impl Service {
             | SubState::StartPre
             | SubState::Start
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Reload

@@ -112,7 +112,11 @@ impl Service {
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
             self.failed_exit = None;
-            self.run_list(out, ProcessRole::ExecCondition);
+            if self.is_socket() {
+                self.listens(out);
+            } else {
+                self.run_list(out, ProcessRole::ExecCondition);
+            }
             return;
         }
         out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });
