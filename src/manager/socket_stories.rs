@@ -289,7 +289,40 @@ fn a_socket_unit_outlives_its_service() {
     rig.queued.insert(crate::unit::UnitName::parse("web.socket").unwrap());
     rig.signal(Signal::TERM);
     rig.pass(700);
-    check(&mut rig, expect![[r#""#]]);
+    check(&mut rig, expect![[r#"
+        listen web
+        web dead > condition
+        web condition > listening
+        web start job done
+        booted
+        await web
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web listening > running
+        web start > running
+        web start job done
+        web running > stop-sigterm
+        web stop-sigterm > dead
+        web running > listening
+        await web
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web listening > running
+        web start > running
+        web start job done
+        stopping: Signal(SIGTERM)
+        web running > stop
+        quiesce web
+        -- 0.500000s
+        web stop > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        web running > dead
+        unlisten web
+        exit 0
+    "#]]);
     assert_eq!(rig.exit, Some(0));
 }
 
@@ -306,5 +339,11 @@ fn a_socket_fails_with_a_service_that_used_up_its_starts() {
     }
     rig.log();
     rig.event(Event::Connection { unit: socket });
-    check(&mut rig, expect![[r#""#]]);
+    check(&mut rig, expect![[r#"
+        web failed > condition
+        web start limit hit
+        web condition > failed
+        web start job failed: its result is start-limit-hit
+        await web
+    "#]]);
 }

@@ -47,6 +47,8 @@ struct Held {
     asked: bool,
     /// A connection is waited for.
     awaited: bool,
+    /// One came, and was not waited for again since.
+    connected: bool,
     triggers: StartLimit,
     /// Connects are refused already: the sockets are about to be closed.
     quiet: bool,
@@ -134,6 +136,7 @@ impl Manager {
             open: false,
             asked: false,
             awaited: false,
+            connected: false,
             triggers: StartLimit::default(),
             quiet: false,
             emptied: false,
@@ -279,7 +282,7 @@ impl Manager {
     /// Somebody connects to a socket whose service does not run.
     pub(super) fn on_connection(&mut self, unit: &UnitName) {
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
-        held.awaited = false;
+        (held.awaited, held.connected) = (false, true);
         let Some(socket) = held.unit.socket.as_deref().filter(|_| held.open) else { return };
         if self.shutdown.is_some() {
             return;
@@ -378,9 +381,8 @@ impl Manager {
         let spent = self.services.get(&target).is_some_and(|service| {
             service.state == SubState::Failed && service.result == ServiceResult::StartLimitHit
         });
-        let was_running =
-            self.services.get(unit).is_some_and(|it| it.state == SubState::Running);
-        if idle && spent && was_running {
+        let tried = self.sockets.held.get(unit).is_some_and(|it| it.connected);
+        if idle && spent && tried {
             self.with(unit, |it, out| it.give_up(out, ServiceResult::ServiceStartLimitHit));
         } else {
             self.with(unit, |socket, out| socket.follow(out, !idle));
@@ -396,7 +398,7 @@ impl Manager {
         let idle = idle && self.shutdown.is_none() && self.booted;
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         if idle && !held.awaited {
-            held.awaited = true;
+            (held.awaited, held.connected) = (true, false);
             self.out.act(Action::Await { unit: unit.clone() });
         }
     }
