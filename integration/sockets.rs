@@ -118,7 +118,8 @@ fn an_address_in_use_fails_the_start_and_says_so() {
 fn the_first_connection_starts_what_is_on_demand() {
     let port = free_port();
     let unit = server(port, "", "[Install]\nEnabled = false");
-    let mut rinit = Rinit::subreaper().unit("lazy", &unit).service("web", "say up wait", "").start();
+    let mut rinit =
+        Rinit::subreaper().unit("lazy", &unit).service("web", "say up wait", "").start();
     rinit.wait_line("up");
     let (first, _) = ask(port).expect("started by it");
     processes::kill(first, libc::SIGTERM);

@@ -65,7 +65,8 @@
 //! - **Invariant:** parsing returns a value and a list of [`unit::Problem`]s: file, place, message,
 //!   hint. Any error in any unit, and nothing is started.
 //! - **Invariant:** signals are blocked in `.init_array`, before Rust's runtime, for good. Children
-//!   start with default dispositions, an empty mask, no descriptor but their three streams, and the
+//!   start with default dispositions, an empty mask, no descriptor but their three streams
+//!   and what they are given by number, and the
 //!   limits, umask and directory that rinit was given, unless their unit says otherwise.
 //! - **Invariant:** one turn takes what an action brought, then exec reports, deaths, units that
 //!   became empty, signals, the timer. A budget for each turn keeps a flood from starving deadlines.

@@ -20,9 +20,11 @@ use crate::unit::command_unit;
 use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
+use crate::unit::instances::Capacity;
 use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
+use crate::unit::tree::tree;
 
 /// The exit status for wrong units (sysexits(3), EX_CONFIG).
 const CONFIGURATION: u8 = 78;
@@ -119,7 +121,7 @@ fn load_apart(request: &LoadRequest) -> Loaded {
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
-    let environment: Environment = std::env::vars_os().collect();
+    let environment: Environment = tree(std::env::vars_os());
     // Relative to where rinit was started, which is no longer where it is.
     let absolute = |path: &PathBuf| match start {
         Some(directory) => directory.join(path),
@@ -151,6 +153,11 @@ fn config(options: &Options, section: &ManagerSection) -> ManagerConfig {
         drain: section.drain.unwrap_or(Duration::ZERO),
         stop_signal: options.stop_signal.or(section.stop_signal),
         command: has_command.then(|| UnitName::parse(command_unit::NAME).ok()).flatten(),
+        capacity: Capacity {
+            affinity: std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            ..Capacity::default()
+        },
         seed: seed(),
     }
 }
@@ -175,7 +182,7 @@ fn environment(section: &ManagerSection, inherited: Environment) -> Environment 
     }
     let defaults = section.environment.iter();
     let mut environment: Environment =
-        defaults.map(|(name, value)| (name.into(), value.into())).collect();
+        tree(defaults.map(|(name, value)| (name.into(), value.into())));
     environment.extend(inherited);
     environment
 }

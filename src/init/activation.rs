@@ -31,7 +31,11 @@ impl Activation {
     ///
     /// # Errors
     /// A stream is to be the socket, and there is none, or more than one.
-    pub fn new(passed: &Passed, exec: &ExecContext, is_main: bool) -> Result<Activation, ExecError> {
+    pub fn new(
+        passed: &Passed,
+        exec: &ExecContext,
+        is_main: bool,
+    ) -> Result<Activation, ExecError> {
         let streams = [
             ("StandardInput", &exec.standard_input, ExecStage::StandardInput),
             ("StandardOutput", &exec.standard_output, ExecStage::StandardOutput),
@@ -93,19 +97,14 @@ mod tests {
         let mut environment = Environment::default();
         activation.announce(&mut environment);
         let all: Vec<_> = environment.iter().map(|(n, v)| format!("{n:?}={v:?}")).collect();
-        assert_eq!(
-            all,
-            ["\"LISTEN_FDNAMES\"=\"web:web:metrics\"", "\"LISTEN_FDS\"=\"3\""],
-        );
+        assert_eq!(all, ["\"LISTEN_FDNAMES\"=\"web:web:metrics\"", "\"LISTEN_FDS\"=\"3\""],);
         assert_eq!(activation.pid_variables(), [CString::from(c"LISTEN_PID")]);
     }
 
     #[test]
     fn a_stream_is_one_socket_and_announces_nothing() {
-        let exec = ExecContext {
-            standard_input: Some(StandardStream::Socket),
-            ..ExecContext::default()
-        };
+        let exec =
+            ExecContext { standard_input: Some(StandardStream::Socket), ..ExecContext::default() };
         let activation = Activation::new(&passed(&["web"]), &exec, true).unwrap();
         assert_eq!(activation, Activation { stream: Some(10), ..Activation::default() });
         assert!(activation.pid_variables().is_empty());

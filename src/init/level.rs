@@ -3,7 +3,7 @@
 //! Not its words (`report`): most facts of a healthy run are of a level that nobody asked for, and
 //! must not cost their text. **Invariant:** the level of a fact is decided here alone.
 
-use crate::manager::event::{Fact, JobKind, JobResult, ProcessRole, StopCause};
+use crate::manager::event::{Fact, JobKind, JobResult, ProcessRole, RollEvent, StopCause};
 use crate::manager::state::{ServiceResult, SubState};
 use crate::unit::process::Signal;
 
@@ -50,7 +50,15 @@ impl Level {
             Fact::StartLimitHit { .. }
             | Fact::ListenFailed { .. }
             | Fact::TriggerLimitHit { .. }
-            | Fact::Abandoned { .. } => Level::Error,
+            | Fact::Abandoned { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { healthy: false, .. } => Level::Error,
+            Fact::Health { healthy: true, .. } => Level::Info,
+            Fact::Status { .. } => Level::Debug,
+            Fact::Exhausted { .. } => Level::Error,
+            Fact::Scaled { .. } => Level::Info,
+            Fact::Roll { what, .. } => Level::of_roll(what),
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }
@@ -62,6 +70,20 @@ impl Level {
             // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
             Fact::SignalIgnored { signal } if Signal::BOOKKEEPING.contains(signal) => Level::Debug,
             Fact::SignalIgnored { .. } => Level::Info,
+        }
+    }
+
+    fn of_roll(what: &RollEvent) -> Level {
+        match what {
+            RollEvent::GoesOn { .. } | RollEvent::GoesBack { .. } | RollEvent::Halted { .. } => {
+                Level::Error
+            }
+            RollEvent::WentBack => Level::Warn,
+            RollEvent::Begun
+            | RollEvent::Recycles { .. }
+            | RollEvent::Replaced { .. }
+            | RollEvent::Interrupted
+            | RollEvent::Ended => Level::Info,
         }
     }
 

@@ -45,9 +45,7 @@ impl Shell {
                 self.reply(client, reply);
             }
             // No unit asks for these yet.
-            Action::Probe { .. }
-            | Action::FindMain { .. }
-            | Action::Rename { .. } => (),
+            Action::Probe { .. } | Action::FindMain { .. } | Action::Rename { .. } => (),
             Action::Listen { unit, instances } => {
                 return Performed::Event(self.open_sockets(&unit, instances));
             }

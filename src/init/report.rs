@@ -99,7 +99,13 @@ impl Event for Recorded {
         let more = match &self.said {
             Said::Message { text, .. } => text.len(),
             Said::Fact { fact, .. } => match fact {
-                Fact::Job { reason, .. } => reason.len(),
+                Fact::Job { reason, .. }
+                | Fact::Protocol { reason, .. }
+                | Fact::ListenFailed { reason, .. } => reason.len(),
+                Fact::TimedOut { missing: text, .. }
+                | Fact::Health { why: text, .. }
+                | Fact::Status { status: text, .. } => text.len(),
+                Fact::Roll { what, .. } => rolling::weight(what),
                 Fact::Exited { exec_error: Some(error), .. }
                 | Fact::SpawnFailed { error: SpawnError::Permanent(error), .. } => {
                     error.message.len()
@@ -107,15 +113,16 @@ impl Event for Recorded {
                 Fact::SpawnFailed { error: SpawnError::Temporary { message, .. }, .. } => {
                     message.len()
                 }
-                Fact::ListenFailed { reason, .. } => reason.len(),
                 Fact::BudgetSpent { units } => units.len() * size_of::<UnitName>(),
                 Fact::State { .. }
                 | Fact::Exited { exec_error: None, .. }
                 | Fact::Started { .. }
                 | Fact::RestartScheduled { .. }
                 | Fact::StartLimitHit { .. }
+                | Fact::Watchdog { .. }
+                | Fact::Exhausted { .. }
+                | Fact::Scaled { .. }
                 | Fact::TriggerLimitHit { .. }
-                | Fact::TimedOut { .. }
                 | Fact::Abandoned { .. }
                 | Fact::Booted { .. }
                 | Fact::Stopping { .. }
@@ -207,9 +214,16 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::ListenFailed { .. }
             | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Stopping { .. }
@@ -289,9 +303,16 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::ListenFailed { .. }
             | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -334,9 +355,16 @@ impl Reporter {
             | Fact::SpawnFailed { .. }
             | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. }
             | Fact::ListenFailed { .. }
             | Fact::TriggerLimitHit { .. }
             | Fact::TimedOut { .. }
+            | Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
             | Fact::Abandoned { .. }
             | Fact::Booted { .. }
             | Fact::Hurried { .. }
@@ -466,8 +494,9 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
+        Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
         Fact::ListenFailed { unit, reason } => {
-            Line::new(Level::Error, "message", Some(unit), format!("not started: {reason}"))
+            Line::new(Level::of(fact), "message", Some(unit), format!("not started: {reason}"))
         }
         Fact::TriggerLimitHit { unit, burst, interval } => {
             let interval = span(*interval);
@@ -475,22 +504,15 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
                 "connections started it {burst} times within {interval}: its sockets are closed \
                  (TriggerLimitBurst={burst}, TriggerLimitIntervalSec={interval})"
             );
-            Line::new(Level::Error, "message", Some(unit), message)
-        }
-        Fact::TimedOut { unit, state, after, signal } => {
-            let next = match signal {
-                Some(signal) => format!(", sending {signal}"),
-                None => String::new(),
-            };
-            let after = span(*after);
-            let up = matches!(state, SubState::Running | SubState::Reload);
-            let message = if up && signal.is_none() {
-                format!("RuntimeMaxSec= is over after {after}, stopping it")
-            } else {
-                format!("{state} took longer than {after}{next}")
-            };
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
+        Fact::TimedOut { unit, .. } => {
+            Line::new(Level::of(fact), "message", Some(unit), describe_timeout(fact))
+        }
+        Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. } => describe_word(fact),
         Fact::Abandoned { unit } => {
             let message =
                 "no signal that may be sent has ended all its processes; going on without them";
@@ -519,12 +541,98 @@ fn unit_of(fact: &Fact) -> Option<&UnitName> {
         | Fact::TriggerLimitHit { unit, .. }
         | Fact::TimedOut { unit, .. }
         | Fact::Abandoned { unit }
+        | Fact::Protocol { unit, .. }
+        | Fact::Watchdog { unit, .. }
+        | Fact::Health { unit, .. }
+        | Fact::Status { unit, .. }
+        | Fact::Exhausted { unit, .. }
+        | Fact::Scaled { unit, .. }
+        | Fact::Roll { unit, .. }
         | Fact::Forwarded { unit, .. } => Some(unit),
         Fact::Booted { .. }
         | Fact::Stopping { .. }
         | Fact::Hurried { .. }
         | Fact::BudgetSpent { .. }
         | Fact::SignalIgnored { .. } => None,
+    }
+}
+
+fn describe_timeout(fact: &Fact) -> String {
+    let Fact::TimedOut { state, after, signal, missing, .. } = fact else { return String::new() };
+    let next = match signal {
+        Some(signal) => format!(", sending {signal}"),
+        None => String::new(),
+    };
+    let after = span(*after);
+    let up = matches!(state, SubState::Running | SubState::Reload);
+    match missing.as_str() {
+        "" if up && signal.is_none() => {
+            format!("RuntimeMaxSec= is over after {after}, stopping it")
+        }
+        "" => format!("{state} took longer than {after}{next}"),
+        missing if up => {
+            format!("reload took longer than {after}, running on: waited for {missing}")
+        }
+        missing => format!("{state} took longer than {after}{next}: waited for {missing}"),
+    }
+}
+
+/// What a service said, or failed to say.
+fn describe_word(fact: &Fact) -> Line {
+    match fact {
+        Fact::Protocol { unit, reason } => Line::new(
+            Level::of(fact),
+            "message",
+            Some(unit),
+            format!("{reason}: that is a failure (protocol)"),
+        ),
+        Fact::Watchdog { unit, period: Some(period), signal } => {
+            let period = span(*period);
+            let message = format!("no WATCHDOG=1 for {period} (WatchdogSec=), sending {signal}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Watchdog { unit, period: None, signal } => {
+            let message = format!("it said WATCHDOG=trigger, sending {signal}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Health { unit, healthy: true, .. } => {
+            Line::new(Level::of(fact), "message", Some(unit), "healthy again")
+        }
+        Fact::Health { unit, healthy: false, why, after, stops } => {
+            let next = match stops {
+                true => "stopping it (OnUnhealthy=restart)",
+                false => "it counts as not ready (OnUnhealthy=none)",
+            };
+            let times = match after {
+                1 => String::new(),
+                after => format!(" after {after} bad probes in a row"),
+            };
+            let message = format!("unhealthy{times}: {why}; {next}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Status { unit, status } => {
+            Line::new(Level::of(fact), "message", Some(unit), format!("says: {status}"))
+        }
+        Fact::State { .. }
+        | Fact::Job { .. }
+        | Fact::Started { .. }
+        | Fact::Exited { .. }
+        | Fact::SpawnFailed { .. }
+        | Fact::RestartScheduled { .. }
+        | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
+        | Fact::ListenFailed { .. }
+        | Fact::TriggerLimitHit { .. }
+        | Fact::TimedOut { .. }
+        | Fact::Abandoned { .. }
+        | Fact::Booted { .. }
+        | Fact::Stopping { .. }
+        | Fact::Hurried { .. }
+        | Fact::BudgetSpent { .. }
+        | Fact::Forwarded { .. }
+        | Fact::SignalIgnored { .. } => describe_whole(fact),
     }
 }
 
@@ -560,9 +668,16 @@ fn describe_whole(fact: &Fact) -> Line {
         | Fact::SpawnFailed { .. }
         | Fact::RestartScheduled { .. }
         | Fact::StartLimitHit { .. }
+        | Fact::Exhausted { .. }
+        | Fact::Scaled { .. }
+        | Fact::Roll { .. }
         | Fact::ListenFailed { .. }
         | Fact::TriggerLimitHit { .. }
         | Fact::TimedOut { .. }
+        | Fact::Protocol { .. }
+        | Fact::Watchdog { .. }
+        | Fact::Health { .. }
+        | Fact::Status { .. }
         | Fact::Abandoned { .. } => String::new(), // described by their unit
     };
     Line::new(Level::of(fact), "message", None, message)
@@ -644,6 +759,9 @@ fn describe_exit(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
     ];
     Line::new(Level::of(fact), "exit", Some(unit), message).of(*invocation).with(fields)
 }
+
+#[path = "report_rolling.rs"]
+mod rolling;
 
 #[cfg(test)]
 #[path = "report_tests.rs"]

@@ -148,6 +148,7 @@ fn a_timeout_names_its_cause() {
         state,
         after: Duration::from_millis(300),
         signal,
+        missing: String::new(),
     };
     let text = "rinit: web.service: RuntimeMaxSec= is over after 300ms, stopping it";
     check(timed_out(SubState::Running, None), Level::Warn, text);

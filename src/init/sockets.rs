@@ -23,8 +23,8 @@ use crate::manager::time::Timestamp;
 use crate::sys::identity::Database;
 use crate::sys::listen::{self, FileAccess};
 use crate::sys::listener;
-use crate::sys::steer::{self, Member, ProbeSource};
 use crate::sys::socket::{Address, SocketKind};
+use crate::sys::steer::{self, Member, ProbeSource};
 use crate::unit::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
 use crate::unit::{Unit, UnitKind, UnitName};
 
@@ -103,7 +103,8 @@ impl Holder {
         let mut places = Vec::new();
         let old = self.units.get(&unit.name).map_or(&[][..], |held| &held.places);
         // First everything that is missing, so that an error leaves what was there.
-        let names = [socket.descriptor_name.as_deref(), Some(unit.name.as_str()), Some(unit.name.stem())];
+        let names =
+            [socket.descriptor_name.as_deref(), Some(unit.name.as_str()), Some(unit.name.stem())];
         let given = &mut self.given;
         for wanted in &socket.listen {
             let known = old.iter().find(|place| place.listen == *wanted);
@@ -512,8 +513,8 @@ fn access(socket: &Socket) -> Result<FileAccess, String> {
     let database = Database::read().map_err(|error| format!("/etc/passwd, /etc/group: {error}"))?;
     if let Some(user) = &socket.user {
         let account = database.account(user);
-        let account = account
-            .ok_or_else(|| format!("SocketUser={user}: no such user in /etc/passwd"))?;
+        let account =
+            account.ok_or_else(|| format!("SocketUser={user}: no such user in /etc/passwd"))?;
         (access.user, access.group) = (Some(account.uid), Some(account.gid));
     }
     if let Some(group) = &socket.group {

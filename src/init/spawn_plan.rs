@@ -20,6 +20,7 @@ use crate::unit::environment::{Environment, apply_unset, parse_environment_file}
 use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
+use crate::unit::tree::tree;
 use crate::unit::{Unit, UnitName};
 
 /// systemd's own search path (systemd.exec(5), ExecSearchPath=).
@@ -55,7 +56,7 @@ pub fn inheritable(variables: impl Iterator<Item = (OsString, OsString)>) -> Env
             || name.as_bytes().starts_with(b"WATCHDOG_")
             || name.as_bytes().starts_with(b"LISTEN_")
     };
-    variables.filter(|(name, _)| !ours(name)).collect()
+    tree(variables.filter(|(name, _)| !ours(name)))
 }
 
 /// The commands of a role.
@@ -436,8 +437,13 @@ fn rlimit(resource: Resource, limit: Limit) -> Rlimit {
     Rlimit { resource, name, soft: number(limit.soft), hard: number(limit.hard) }
 }
 
+/// With room for the NUL at its end: there is one for each variable of each process.
 fn assignment(name: &OsStr, value: &OsStr) -> OsString {
-    OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
+    let mut text = OsString::with_capacity(name.len() + value.len() + 2);
+    text.push(name);
+    text.push("=");
+    text.push(value);
+    text
 }
 
 fn c_string(text: impl Into<OsString>) -> Result<CString, ExecError> {

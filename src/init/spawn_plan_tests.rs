@@ -96,7 +96,8 @@ fn the_environment_in_its_order() {
 #[test]
 fn where_a_bare_name_is_searched() {
     let searched = |change: fn(&mut Unit)| {
-        let plan = spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap();
+        let plan =
+            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap();
         plan.candidates.iter().map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(searched(|_| ()), ["/opt/bin/server", "/usr/bin/server"]);
@@ -124,7 +125,8 @@ fn a_unit_and_the_command() {
     assert_eq!(unit.directory, Directory::Inherited(c"/app".into()));
     assert_eq!((unit.umask, unit.oom_score_adjust), (0o027, None));
 
-    let command = spawner().plan(&request("main.service", |_| ()), None, &Passed::default()).unwrap();
+    let command =
+        spawner().plan(&request("main.service", |_| ()), None, &Passed::default()).unwrap();
     assert_eq!(command.grouping, Grouping::Group { terminal: Some(0) });
     assert_eq!(command.stdio, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit]);
     assert_eq!(command.failure_code, FailureCode::Shell);
@@ -209,7 +211,8 @@ fn what_is_not_there_is_named() {
         (|unit| unit.service.exec_start.clear(), ExecStage::Exec, "ExecStart: no command 0"),
     ];
     for (change, stage, message) in cases {
-        let error = spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap_err();
+        let error =
+            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap_err();
         assert_eq!((error.stage, error.message.as_str()), (stage, message));
     }
 }

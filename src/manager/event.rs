@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::unit::instances::Capacity;
 use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::{Unit, UnitName, UnitSet};
 
@@ -620,6 +621,44 @@ pub enum StopCause {
     NothingLeft,
 }
 
+/// How the replacement of a service's instances goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RollEvent {
+    /// It begins.
+    Begun,
+    /// An instance has been up for `RuntimeMaxSec=` and is to be replaced by one like it.
+    Recycles {
+        /// Which.
+        instance: UnitName,
+    },
+    /// An instance has been replaced, and its successor stayed up.
+    Replaced {
+        /// Which.
+        instance: UnitName,
+    },
+    /// A replacement failed, and the next one has its turn all the same.
+    GoesOn {
+        /// Which, and how.
+        reason: String,
+    },
+    /// A replacement failed: those made so far are undone.
+    GoesBack {
+        /// Which, and how.
+        reason: String,
+    },
+    /// All that had been replaced has its old definition again.
+    WentBack,
+    /// A replacement failed: what is not replaced yet stays.
+    Halted {
+        /// Which, how, and what stays.
+        reason: String,
+    },
+    /// Something else took its place, or its service is being stopped.
+    Interrupted,
+    /// It is done.
+    Ended,
+}
+
 /// Something that happened, for the log and for who listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fact {
@@ -708,6 +747,41 @@ pub enum Fact {
         /// …in so long.
         interval: Duration,
     },
+    /// The start limit refused an instance; as its siblings serve, it is tried again, but seldom.
+    Exhausted {
+        /// Which instance.
+        unit: UnitName,
+        /// So many starts…
+        burst: u32,
+        /// …in so long were not enough.
+        interval: Duration,
+        /// How many instances are up…
+        up: u32,
+        /// …of how many.
+        total: u32,
+        /// How long it waits from now on.
+        delay: Duration,
+    },
+    /// Another number of instances is wanted.
+    Scaled {
+        /// Of which service.
+        unit: UnitName,
+        /// So many were wanted…
+        from: u32,
+        /// …and so many are now.
+        to: u32,
+    },
+    /// The instances of a service are being replaced.
+    Roll {
+        /// Which service.
+        unit: UnitName,
+        /// What happened.
+        what: RollEvent,
+        /// So many instances have been replaced…
+        done: u32,
+        /// …of so many.
+        total: u32,
+    },
     /// The sockets of a unit could not be opened: it is not started.
     ListenFailed {
         /// Which unit.
@@ -734,6 +808,44 @@ pub enum Fact {
         after: Duration,
         /// The signal that is sent now, if one is.
         signal: Option<Signal>,
+        /// What a start or a reload has waited for in vain, in words; else empty.
+        missing: String,
+    },
+    /// A service did not keep to what its `Type=` promises.
+    Protocol {
+        /// Which unit.
+        unit: UnitName,
+        /// In words.
+        reason: String,
+    },
+    /// `WATCHDOG=1` did not come in time.
+    Watchdog {
+        /// Which unit.
+        unit: UnitName,
+        /// In so long; `None`: it said `WATCHDOG=trigger` itself.
+        period: Option<Duration>,
+        /// The signal that is sent now.
+        signal: Signal,
+    },
+    /// A service that is up became unhealthy, or healthy again.
+    Health {
+        /// Which unit.
+        unit: UnitName,
+        /// Which of the two.
+        healthy: bool,
+        /// What the last bad probe said; else empty.
+        why: String,
+        /// So many answers in a row say so.
+        after: u32,
+        /// It is stopped for it (`OnUnhealthy=restart`).
+        stops: bool,
+    },
+    /// A service said another `STATUS=`.
+    Status {
+        /// Which unit.
+        unit: UnitName,
+        /// As it was said.
+        status: String,
     },
     /// SIGKILL did not help: the unit is given up with processes left.
     Abandoned {
@@ -791,6 +903,8 @@ pub struct ManagerConfig {
     pub stop_signal: Option<Signal>,
     /// The unit that is the COMMAND of the command line: then signals are its.
     pub command: Option<UnitName>,
+    /// What `Instances = "auto"` goes by.
+    pub capacity: Capacity,
     /// Jitter and invocation ids come from this.
     pub seed: u64,
 }

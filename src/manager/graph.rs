@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::unit::tree::tree;
 use crate::unit::{Dependency, Unit, UnitName, UnitSet};
 
 type Edges = BTreeMap<UnitName, Vec<UnitName>>;
@@ -93,7 +94,7 @@ impl Graph {
         let exists = |dep: &&Dependency| units.units.contains_key(&dep.name);
         let count = |unit: &Unit| unit.after.iter().filter(exists).count();
         let mut missing: BTreeMap<&UnitName, usize> =
-            units.units.values().map(|unit| (&unit.name, count(unit))).collect();
+            tree(units.units.values().map(|unit| (&unit.name, count(unit))));
         let mut free: Vec<&UnitName> =
             missing.iter().filter(|(_, n)| **n == 0).map(|(name, _)| *name).collect();
         let mut order = Vec::with_capacity(missing.len());

@@ -37,6 +37,8 @@ pub(super) struct Job {
     pub running: bool,
     /// The first half of a restart is still to be done.
     pub stop_first: bool,
+    /// It replaces the instances of a service that stays up.
+    pub roll: bool,
     /// `JobTimeoutSec=`.
     pub deadline: Option<Timestamp>,
     /// A `Type=idle` start that is held back, at most until here.
@@ -52,9 +54,15 @@ impl Job {
             also: Vec::new(),
             running: false,
             stop_first: kind == JobKind::Restart,
+            roll: false,
             deadline: None,
             idle_until: None,
         }
+    }
+
+    /// A restart or reload that replaces one instance after the other.
+    pub fn roll(kind: JobKind, origin: Origin) -> Job {
+        Job { stop_first: false, roll: true, ..Job::new(kind, origin) }
     }
 
     /// What it does now is a stop.
@@ -173,7 +181,8 @@ impl Jobs {
             return later_stops;
         }
         later_stops
-            || unit.after.iter().any(|dep| self.jobs.contains_key(&dep.name))
+            // Who is replaced instance by instance is up all the while.
+            || unit.after.iter().any(|dep| self.jobs.get(&dep.name).is_some_and(|job| !job.roll))
             || graph.conflicts(&unit.name).iter().any(stops)
     }
 }

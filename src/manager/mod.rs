@@ -13,22 +13,31 @@ mod backoff;
 mod ends;
 pub mod event;
 mod graph;
+#[cfg(test)]
+mod instance_stories;
+mod instances;
 mod job;
 mod out;
 mod phases;
 mod random;
 mod reload;
+mod replace;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod roll_stories;
+mod rollout;
+mod scale;
 mod service;
 mod settle;
 mod shutdown;
 mod signals;
+#[cfg(test)]
+mod socket_stories;
 mod sockets;
 pub mod state;
 pub mod status;
-#[cfg(test)]
-mod socket_stories;
+mod steering;
 #[cfg(test)]
 mod stories;
 pub mod time;
@@ -41,7 +50,8 @@ use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
-use job::Jobs;
+use instances::Group;
+use job::{Job, Jobs};
 use out::Out;
 use service::Service;
 use shutdown::Shutdown;
@@ -62,6 +72,10 @@ pub struct Manager {
     config: ManagerConfig,
     graph: Graph,
     services: BTreeMap<UnitName, Service>,
+    /// Services with `Instances=`.
+    groups: BTreeMap<UnitName, Group>,
+    /// Groups of which an instance changed: conclusions are still to be drawn.
+    touched: BTreeSet<UnitName>,
     jobs: Jobs,
     sockets: Sockets,
     /// Units whose start is refused because of another's failure, and the reason.
@@ -69,7 +83,6 @@ pub struct Manager {
     out: Out,
     /// Every unit that has one, under its earliest deadline.
     deadlines: BTreeSet<(Timestamp, UnitName)>,
-    indexed: BTreeMap<UnitName, Timestamp>,
     boot: Option<Boot>,
     booted: bool,
     /// Services that run or wait.
@@ -92,15 +105,17 @@ impl Manager {
         let graph = Graph::new(&units);
         let services =
             units.units.values().map(|unit| (unit.name.clone(), Service::new(Arc::clone(unit))));
-        Manager {
+        let names: Vec<UnitName> = units.units.keys().cloned().collect();
+        let mut manager = Manager {
             services: services.collect(),
+            groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
             graph,
             jobs: Jobs::default(),
             sockets: Sockets::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
-            indexed: BTreeMap::new(),
             boot: None,
             booted: false,
             live: 0,
@@ -111,7 +126,9 @@ impl Manager {
             start_refused: false,
             units,
             config,
-        }
+        };
+        names.iter().for_each(|name| manager.classify(name));
+        manager
     }
 
     /// Takes one event. A spurious or stale one changes nothing.
@@ -142,11 +159,20 @@ impl Manager {
             }
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
-            // Nothing asks for these yet.
-            Event::Notified { .. }
-            | Event::SaidReady { .. }
-            | Event::Probed { .. }
-            | Event::FoundMain { .. } => (),
+            Event::Notified { unit, process, notice } => {
+                self.with(&unit, |service, out| service.on_notified(out, process, notice));
+            }
+            Event::SaidReady { process } => {
+                self.with_owner(process, |service, out| service.on_said_ready(out, process));
+            }
+            Event::Probed { process, kind, outcome } => {
+                self.with_owner(process, |service, out| {
+                    service.on_probed(out, process, kind, outcome);
+                });
+            }
+            Event::FoundMain { unit, main } => {
+                self.with(&unit, |service, out| service.on_found_main(out, main));
+            }
             Event::Listening { unit, outcome } => self.on_listening(&unit, outcome),
             Event::Connection { unit } => self.on_connection(&unit),
             Event::Quiet { unit } => self.on_quiet(&unit),
@@ -184,7 +210,9 @@ impl Manager {
     fn with(&mut self, unit: &UnitName, act: impl FnOnce(&mut Service, &mut Out)) {
         let Some(service) = self.services.get_mut(unit) else { return };
         act(service, &mut self.out);
-        self.index_deadline(unit);
+        let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+        let job = self.jobs.get(unit);
+        index_deadline(&mut self.deadlines, service, job, more, self.out.now);
     }
 
     fn with_owner(&mut self, process: ProcessId, act: impl FnOnce(&mut Service, &mut Out)) {
@@ -194,23 +222,20 @@ impl Manager {
     }
 
     fn index_deadline(&mut self, unit: &UnitName) {
-        let service = self.services.get(unit).and_then(Service::next_deadline);
-        let job = self.jobs.get(unit);
-        let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
-        // An idle start that has waited enough may still wait for others: nothing is due then.
-        let waits = waits.map(|at| at.filter(|at| *at > self.out.now));
-        let close = self.sockets.close_at(unit);
-        let next = waits.into_iter().flatten().chain(service).chain(close).min();
-        if self.indexed.get(unit).copied() == next {
-            return;
+        if let Some(service) = self.services.get_mut(unit) {
+            let more = more_deadlines(&self.groups, &self.sockets, unit, self.out.now);
+            let job = self.jobs.get(unit);
+            index_deadline(&mut self.deadlines, service, job, more, self.out.now);
         }
-        if let Some(old) = self.indexed.remove(unit) {
-            self.deadlines.remove(&(old, unit.clone()));
+    }
+
+    /// The unit is gone, and with it what it waited for.
+    fn forget(&mut self, unit: &UnitName) -> Option<Service> {
+        let mut service = self.services.remove(unit)?;
+        if let Some(at) = service.indexed.take() {
+            self.deadlines.remove(&(at, unit.clone()));
         }
-        if let Some(at) = next {
-            self.indexed.insert(unit.clone(), at);
-            self.deadlines.insert((at, unit.clone()));
-        }
+        Some(service)
     }
 
     fn on_timer(&mut self) {
@@ -229,6 +254,10 @@ impl Manager {
                 self.end_quiescing(&unit);
             } else if self.may_go_on(&unit) {
                 self.with(&unit, Service::on_timer);
+            }
+            let group = self.group_of(&unit).unwrap_or(&unit);
+            if self.groups.contains_key(group) {
+                self.touched.insert(group.clone());
             }
         }
         self.on_shutdown_timer();
@@ -259,8 +288,9 @@ impl Manager {
             }
             Request::Kill { unit, whom, signal } => self.kill(&unit, whom, signal),
             Request::ResetFailed { unit } => self.reset_failed(unit.as_ref()),
-            Request::Scale { unit, .. } => {
-                Reply::Refused { reason: format!("{unit} has no Instances=") }
+            Request::Scale { unit, count } => {
+                self.scale(client, &unit, count);
+                return;
             }
             Request::Load { units } => {
                 self.load(units);
@@ -274,6 +304,41 @@ impl Manager {
         };
         self.out.act(Action::Reply { client, reply });
     }
+}
+
+/// Keeps a service in `deadlines` under the earliest of its own and of its job's.
+fn index_deadline(
+    deadlines: &mut BTreeSet<(Timestamp, UnitName)>,
+    service: &mut Service,
+    job: Option<&Job>,
+    more: Option<Timestamp>,
+    now: Timestamp,
+) {
+    let waits = job.map(|job| [job.deadline, job.idle_until]).unwrap_or_default();
+    // An idle start that has waited enough may still wait for others: nothing is due then.
+    let waits = waits.map(|at| at.filter(|at| *at > now));
+    let next = waits.into_iter().flatten().chain(service.next_deadline()).chain(more).min();
+    let old = std::mem::replace(&mut service.indexed, next);
+    if old == next {
+        return;
+    }
+    if let Some(old) = old {
+        deadlines.remove(&(old, service.name().clone()));
+    }
+    if let Some(at) = next {
+        deadlines.insert((at, service.name().clone()));
+    }
+}
+
+/// What a unit waits for besides its own life: its instances, its sockets.
+fn more_deadlines(
+    groups: &BTreeMap<UnitName, Group>,
+    sockets: &Sockets,
+    unit: &UnitName,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let group = groups.get(unit).and_then(|group| group.next_deadline(now));
+    [group, sockets.close_at(unit)].into_iter().flatten().min()
 }
 
 /// "No such file or directory", the same on every Linux (errno(3)).

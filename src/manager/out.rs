@@ -10,7 +10,8 @@ use super::state::SubState;
 use super::time::Timestamp;
 use crate::unit::UnitName;
 
-/// A unit went from one state to another; the manager settles what follows for others.
+/// A unit went from one state to another; the manager settles what follows for others. From a
+/// state to itself: it runs on, and became healthy or unhealthy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Change {
     pub unit: UnitName,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::Manager;
 use super::event::{Action, Fact, JobKind, JobResult, StopCause};
+use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::shutdown::{HURRIED, Hurry, Phase, Shutdown};
@@ -75,6 +76,7 @@ impl Manager {
     }
 
     fn new_shutdown(&mut self, cause: StopCause, code: Option<u8>) -> Shutdown {
+        self.interrupt_rolls();
         let budget = self.config.shutdown_timeout;
         self.out.record(Fact::Stopping { cause: cause.clone(), budget, code });
         Shutdown::new(self.out.now, budget, cause)
@@ -90,7 +92,9 @@ impl Manager {
                 self.finish_job(&name, JobResult::Canceled, "rinit is stopping");
             }
         }
-        let up = self.services.values().filter(|service| !service.is_down());
+        // Instances go with their group.
+        let single = |service: &&Service| service.unit.instance_of.is_none();
+        let up = self.services.values().filter(single).filter(|service| !service.is_down());
         let up: BTreeSet<UnitName> = up.map(|service| service.name().clone()).collect();
         let layers = self.graph.layers_below(&self.units, &up);
         if let Some(shutdown) = &mut self.shutdown {
@@ -110,8 +114,9 @@ impl Manager {
     fn recut(&mut self) {
         let Some(shutdown) = self.shutdown.clone() else { return };
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
+            let unit = self.group_of(&name).unwrap_or(&name).clone();
             self.with(&name, |service, out| {
-                let until = shutdown.graceful_until(out.now, &name);
+                let until = shutdown.graceful_until(out.now, &unit);
                 let until = service.graceful_until.map_or(until, |at| at.min(until));
                 service.graceful_until = Some(until);
                 service.abandon_at = Some(shutdown.end);
@@ -147,7 +152,9 @@ impl Manager {
         }
         shutdown.killed_all = true;
         for name in self.services.keys().cloned().collect::<Vec<_>>() {
-            self.with(&name, Service::kill_now);
+            if self.group_phase(&name) == GroupPhase::Down {
+                self.with(&name, Service::kill_now); // else its instances are killed
+            }
         }
         // Also what KillMode= spared, and what units that are down left behind.
         self.out.act(Action::KillEverything { signal: Signal::KILL });
@@ -262,7 +269,8 @@ impl Manager {
     }
 
     fn living(&self) -> Vec<UnitName> {
-        let living = self.services.values().filter(|service| !service.is_down());
+        let lives = |service: &&Service| !service.is_down() && !service.is_group();
+        let living = self.services.values().filter(lives);
         living.map(|service| service.name().clone()).collect()
     }
 

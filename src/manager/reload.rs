@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Manager;
 use super::event::{Action, Change, ChangeAction, KillWhom, Reply};
 use super::graph::Graph;
+use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ActiveState, SubState};
@@ -32,8 +33,11 @@ impl Manager {
             match self.services.get_mut(&name) {
                 Some(service) => service.define(unit),
                 None => {
-                    self.services.insert(name, Service::new(unit));
+                    self.services.insert(name.clone(), Service::new(unit));
                 }
+            }
+            if self.group_phase(&name) == GroupPhase::Down {
+                self.classify(&name);
             }
         }
         self.forget_removed();
@@ -43,7 +47,10 @@ impl Manager {
     /// A unit whose file is gone is forgotten as soon as nothing of it runs.
     fn forget_removed(&mut self) {
         let known = &self.units;
-        let removed = self.services.values().filter(|service| known.get(service.name()).is_none());
+        let gone = |service: &&Service| {
+            service.unit.instance_of.is_none() && known.get(service.name()).is_none()
+        };
+        let removed = self.services.values().filter(gone);
         let removed: Vec<UnitName> = removed.map(|service| service.name().clone()).collect();
         for name in removed {
             if self.jobs.get(&name).is_some_and(|job| job.starts() && !job.running) {
@@ -51,17 +58,16 @@ impl Manager {
             }
             let idle = self.services.get(&name).is_some_and(Service::is_down);
             if idle && self.jobs.get(&name).is_none() {
-                self.services.remove(&name);
-                self.index_deadline(&name);
+                self.forget(&name);
+                self.forget_group(&name);
             }
         }
     }
 
     /// The definitions that count for order: of what runs, its own; else the new ones.
     fn effective(&self) -> UnitSet {
-        let services = self.services.values();
-        let units = services.map(|service| (service.name().clone(), Arc::clone(&service.unit)));
-        UnitSet { units: units.collect() }
+        let services = self.services.values().filter(|it| it.unit.instance_of.is_none());
+        UnitSet::new(services.map(|service| Arc::clone(&service.unit)))
     }
 
     /// Makes what runs fit the definitions, or only says how.
@@ -78,7 +84,9 @@ impl Manager {
     }
 
     fn plan(&self, units: &UnitSet) -> Vec<Change> {
-        let names: BTreeSet<&UnitName> = units.units.keys().chain(self.services.keys()).collect();
+        let single = |service: &&Service| service.unit.instance_of.is_none();
+        let known = self.services.values().filter(single).map(Service::name);
+        let names: BTreeSet<&UnitName> = units.units.keys().chain(known).collect();
         names.into_iter().filter_map(|name| self.plan_one(name, units)).collect()
     }
 
@@ -105,7 +113,7 @@ impl Manager {
             self.stop(&name, Origin::Unit);
         }
         for name in with(ChangeAction::Restart) {
-            self.restart(&name, Origin::Unit);
+            self.restart_or_roll(&name, Origin::Unit);
         }
         // New steps come before new units by the order that `unit::steps` gave them.
         for name in with(ChangeAction::Start) {
@@ -117,6 +125,9 @@ impl Manager {
     pub(super) fn kill(&mut self, unit: &UnitName, whom: KillWhom, signal: Signal) -> Reply {
         let Some(service) = self.services.get(unit) else { return Reply::NoSuchUnit };
         let process = match whom {
+            KillWhom::Main | KillWhom::All if self.groups.contains_key(unit) => {
+                return self.kill_instances(unit, whom, signal);
+            }
             KillWhom::Main => service.main,
             KillWhom::Control => service.control,
             KillWhom::All => {
@@ -134,11 +145,25 @@ impl Manager {
         }
     }
 
+    fn kill_instances(&mut self, group: &UnitName, whom: KillWhom, signal: Signal) -> Reply {
+        let live = |service: &&Service| !service.is_down();
+        let names: Vec<UnitName> =
+            self.members(group).filter(live).map(|it| it.name().clone()).collect();
+        let done = names.iter().filter(|name| self.kill(name, whom, signal) == Reply::Done);
+        match done.count() {
+            0 => Reply::Refused { reason: format!("{group} has no such process") },
+            _ => Reply::Done,
+        }
+    }
+
     /// Forgets the failures and start counters of one unit, or of all.
     pub(super) fn reset_failed(&mut self, unit: Option<&UnitName>) -> Reply {
         let names: Vec<UnitName> = match unit {
             Some(name) if !self.services.contains_key(name) => return Reply::NoSuchUnit,
-            Some(name) => vec![name.clone()],
+            Some(name) => {
+                let members = self.members(name).map(|service| service.name().clone());
+                std::iter::once(name.clone()).chain(members).collect()
+            }
             None => self.services.keys().cloned().collect(),
         };
         for name in names {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::Manager;
 use super::event::{Action, CheckOutcome, ClientId, Event, Fact, JobKind, ManagerConfig};
-use super::event::{ProcessId, ProcessRole, Request};
+use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Request};
+use super::status::UnitStatus;
 use super::time::Timestamp;
 use crate::unit::command::ExecCommand;
 use crate::unit::process::{ExitStatus, Signal};
@@ -74,6 +75,8 @@ pub struct Rig {
     late: BTreeSet<UnitName>,
     /// What a reload reads; `None`: something with errors.
     pub on_disk: Option<UnitSet>,
+    /// What a search for a main process finds.
+    pub daemons: BTreeMap<UnitName, Result<ProcessId, String>>,
     /// Units whose conditions do not hold.
     pub unmet: BTreeSet<UnitName>,
     /// Units whose address is somebody else's.
@@ -99,6 +102,7 @@ impl Rig {
             drain: Duration::ZERO,
             stop_signal: None,
             command: None,
+            capacity: crate::unit::instances::Capacity::default(),
             seed: 1,
         };
         adjust(&mut config);
@@ -110,6 +114,7 @@ impl Rig {
             littering: BTreeSet::new(),
             late: BTreeSet::new(),
             on_disk: None,
+            daemons: BTreeMap::new(),
             unmet: BTreeSet::new(),
             busy: BTreeSet::new(),
             queued: BTreeSet::new(),
@@ -137,6 +142,44 @@ impl Rig {
     /// The main process of a unit exits.
     pub fn exits(&mut self, stem: &str, code: u8) {
         self.ends(stem, ProcessRole::ExecStart, ExitStatus::Exited(code));
+    }
+
+    /// The process of a unit in this role, that of the highest number if there are several.
+    pub fn process(&self, stem: &str, role: ProcessRole) -> ProcessId {
+        let wanted = (name(stem), role);
+        let found = self.processes.iter().rev().find(|(_, it)| **it == wanted);
+        *found.unwrap_or_else(|| panic!("{stem} has no {role:?}")).0
+    }
+
+    /// The main process of a unit says something.
+    pub fn says(&mut self, stem: &str, notice: Notice) {
+        let process = Some(self.process(stem, ProcessRole::ExecStart));
+        self.event(Event::Notified { unit: name(stem), process, notice });
+    }
+
+    /// The answer to a probe of the main process of a unit.
+    pub fn probed(&mut self, stem: &str, kind: ProbeKind, good: bool) {
+        let process = self.process(stem, ProcessRole::ExecStart);
+        let bad = || ProbeOutcome::Bad("connection refused".to_string());
+        let outcome = if good { ProbeOutcome::Good } else { bad() };
+        self.event(Event::Probed { process, kind, outcome });
+    }
+
+    /// One more process of a unit, that nobody but its own knows.
+    pub fn forks(&mut self, stem: &str, number: u64) -> ProcessId {
+        let process = ProcessId(number);
+        self.processes.insert(process, (name(stem), ProcessRole::ExecStart));
+        process
+    }
+
+    /// What the manager says of a unit.
+    pub fn status(&self, stem: &str) -> UnitStatus {
+        self.manager.unit_status(&name(stem)).unwrap()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// A process of a unit ends.
@@ -177,9 +220,21 @@ impl Rig {
 
     fn perform(&mut self, action: Action, events: &mut std::collections::VecDeque<Event>) {
         match action {
-            Action::Probe { .. }
-            | Action::FindMain { .. }
-            | Action::Rename { .. } => (),
+            Action::Probe { unit, kind, .. } => {
+                let _ = writeln!(self.log, "probe {} {kind:?}", unit.name.stem());
+            }
+            Action::FindMain { unit } => {
+                let unit = unit.name.clone();
+                let main = match self.daemons.get(&unit) {
+                    Some(Ok(process)) => {
+                        self.processes.insert(*process, (unit.clone(), ProcessRole::ExecStart));
+                        Ok(*process)
+                    }
+                    Some(Err(why)) => Err(why.clone()),
+                    None => Err("there is none".to_string()),
+                };
+                events.push_back(Event::FoundMain { unit, main });
+            }
             Action::Listen { unit, .. } => {
                 let unit = unit.name.clone();
                 let _ = writeln!(self.log, "listen {}", unit.stem());
@@ -205,7 +260,15 @@ impl Rig {
                 let _ = writeln!(self.log, "resume {}", unit.stem());
             }
             Action::Steer { unit, ready } => {
-                let _ = writeln!(self.log, "steer {} to {ready:?}", unit.stem());
+                let _ = writeln!(self.log, "steer {} {ready:?}", unit.stem());
+            }
+            Action::Rename { from, to } => {
+                let _ = writeln!(self.log, "rename {} {}", from.stem(), to.stem());
+                let owners = self.processes.values_mut().filter(|(unit, _)| *unit == from);
+                owners.for_each(|(unit, _)| *unit = to.clone());
+                if self.stubborn.remove(&from) {
+                    self.stubborn.insert(to);
+                }
             }
             Action::Check { unit } => {
                 let unit = unit.name.clone();
@@ -320,18 +383,36 @@ impl Rig {
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
             }
+            Fact::TimedOut { unit, state, missing, .. } => {
+                let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
+                writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
+            }
+            Fact::Exhausted { unit, up, total, delay, .. } => {
+                writeln!(self.log, "{} exhausted, {up} of {total} up, {delay:?}", unit.stem())
+            }
+            Fact::Scaled { unit, from, to } => {
+                writeln!(self.log, "{} scaled {from} > {to}", unit.stem())
+            }
+            Fact::Roll { unit, what, done, total } => {
+                writeln!(self.log, "{} roll {done}/{total}: {what:?}", unit.stem())
+            }
             Fact::ListenFailed { unit, reason } => {
                 writeln!(self.log, "{} cannot listen: {reason}", unit.stem())
             }
             Fact::TriggerLimitHit { unit, .. } => {
                 writeln!(self.log, "{} trigger limit hit", unit.stem())
             }
-            Fact::TimedOut { unit, state, .. } => {
-                writeln!(self.log, "{} {state} timed out", unit.stem())
-            }
             Fact::Stopping { cause, .. } => writeln!(self.log, "stopping: {cause:?}"),
             Fact::Booted { .. } => writeln!(self.log, "booted"),
             Fact::BudgetSpent { units } => writeln!(self.log, "budget spent: {units:?}"),
+            Fact::Protocol { unit, reason } => writeln!(self.log, "{}: {reason}", unit.stem()),
+            Fact::Watchdog { unit, signal, .. } => {
+                writeln!(self.log, "{} watchdog, {signal}", unit.stem())
+            }
+            Fact::Health { unit, healthy, after, .. } => {
+                writeln!(self.log, "{} healthy {healthy} after {after}", unit.stem())
+            }
+            Fact::Status { unit, status } => writeln!(self.log, "{}: {status}", unit.stem()),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Manager;
 use super::event::{Action, Fact, JobKind, JobResult, Reply};
+use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::out::Change;
 use super::service::{Service, StartReason};
@@ -30,6 +31,8 @@ impl Manager {
                 self.on_change(&change);
             } else if self.is_over() {
                 break;
+            } else if let Some(group) = self.touched.pop_first() {
+                self.refresh(&group);
             } else if let Some((unit, reason)) = self.refused.pop_front() {
                 self.refuse(&unit, &reason);
             } else if let Some(unit) = self.jobs.dirty.pop_first() {
@@ -44,8 +47,12 @@ impl Manager {
         let was = counts_as_live(change.from);
         let is = counts_as_live(change.to);
         self.live = (self.live + usize::from(is)).saturating_sub(usize::from(was));
+        self.instance_changed(change);
+        if change.to == SubState::Start && self.groups.contains_key(&change.unit) {
+            self.start_group(&change.unit);
+        }
         self.job_follows(change);
-        if change.to == SubState::AutoRestart {
+        if change.to == SubState::AutoRestart && self.group_of(&change.unit).is_none() {
             self.on_auto_restart(&change.unit);
         }
         if matches!(change.to, SubState::Dead | SubState::Failed) {
@@ -59,7 +66,7 @@ impl Manager {
         let down = matches!(change.to, SubState::Dead | SubState::Failed);
         if !job.running {
             let up = change.to.active_state() == ActiveState::Active;
-            if up && job.starts() && !job.stop_first {
+            if up && job.starts() && !job.stop_first && !job.roll {
                 self.finish_job(&change.unit, JobResult::Done, "");
             } else if down || change.to == SubState::AutoRestart {
                 self.jobs.dirty.insert(change.unit.clone());
@@ -68,6 +75,11 @@ impl Manager {
             self.restart_half_done(&change.unit);
         } else if job.kind == JobKind::Stop && down {
             self.finish_job(&change.unit, JobResult::Done, "");
+        } else if job.roll {
+            if down {
+                let reason = format!("the service is {}", change.to);
+                self.finish_job(&change.unit, JobResult::Failed, &reason);
+            }
         } else if job.kind == JobKind::Reload {
             self.reload_follows(change);
         } else if job.starts() && !job.stop_first {
@@ -78,7 +90,10 @@ impl Manager {
     fn start_follows(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
         let verdict = service.verdict.as_deref().cloned();
+        let starting = self.groups.get(&change.unit).is_some_and(|group| group.starting);
         match change.to.active_state() {
+            // The start of a group is done when all its instances are ready.
+            ActiveState::Active if starting => (),
             ActiveState::Active => self.finish_job(&change.unit, JobResult::Done, ""),
             ActiveState::Inactive => {
                 let (result, reason) = verdict.unwrap_or((JobResult::Done, String::new()));
@@ -121,6 +136,8 @@ impl Manager {
         }
         if job.stops() {
             self.run_stop(unit);
+        } else if job.roll {
+            self.run_roll(unit);
         } else if job.starts() {
             self.run_start(unit, &definition);
         } else {
@@ -132,6 +149,7 @@ impl Manager {
         let restarting = self.jobs.get(unit).is_some_and(|job| job.stop_first);
         let limits = self.shutdown.as_ref().map(|s| (s.graceful_until(self.out.now, unit), s.end));
         self.jobs.run(unit);
+        self.take_out(unit);
         self.with(unit, |service, _| {
             service.graceful_until = limits.map(|(graceful, _)| graceful);
             service.abandon_at = limits.map(|(_, end)| end);
@@ -174,8 +192,13 @@ impl Manager {
             self.finish_job(unit, JobResult::Dependency, &reason);
         } else if !self.hold_idle(unit, definition) && self.has_sockets(unit) {
             self.jobs.run(unit);
-            if let Some(present) = self.units.get(unit).cloned() {
+            if self.group_phase(unit) == GroupPhase::Up {
+                self.hasten_group(unit);
+                return;
+            }
+            if let Some(present) = self.definition(unit) {
                 self.with(unit, |service, _| service.define(present));
+                self.classify(unit);
             }
             self.with(unit, |service, out| service.start(out, StartReason::Asked));
         }
@@ -224,11 +247,15 @@ impl Manager {
     fn run_reload(&mut self, unit: &UnitName) {
         let state = self.services.get(unit).map(|service| service.state);
         match state {
-            Some(SubState::Running) => {
+            Some(SubState::Running) if self.groups.contains_key(unit) => {
+                self.jobs.run(unit);
+                self.reload_group(unit);
+            }
+            // In a reload that somebody asked for, the job waits for the end of that one.
+            Some(SubState::Running | SubState::Reload) => {
                 self.jobs.run(unit);
                 self.with(unit, Service::reload);
             }
-            Some(SubState::Reload) => self.jobs.run(unit),
             Some(other) => {
                 self.finish_job(unit, JobResult::Failed, &format!("the service is {other}"));
             }
@@ -250,6 +277,9 @@ impl Manager {
     /// Takes the job off a unit, tells who waits, and lets others go on.
     pub(super) fn finish_job(&mut self, unit: &UnitName, result: JobResult, reason: &str) {
         let Some(job) = self.jobs.remove(unit) else { return };
+        if job.roll && job.running {
+            self.drop_roll(unit);
+        }
         self.index_deadline(unit);
         self.tell(unit, &job, result, reason);
         let Some(definition) = self.services.get(unit).map(|service| service.unit.clone()) else {

@@ -3,8 +3,8 @@
 //! Not how it arrives (`sys::signals`).
 
 use super::Manager;
-use super::event::{Action, Fact, JobKind, ProcessId};
-use super::job::{Job, Origin};
+use super::event::{Action, Fact, ProcessId};
+use super::job::Origin;
 use super::state::{ActiveState, SubState};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
@@ -37,10 +37,9 @@ impl Manager {
 
     /// In command mode every signal is the COMMAND's; SIGTERM starts the budget as well.
     fn pass_to_command(&mut self, signal: Signal, unit: UnitName, process: ProcessId) {
-        let stopping = self
-            .services
-            .get(&unit)
-            .is_some_and(|service| service.state.active_state() == ActiveState::Deactivating);
+        let stopping = self.services.get(&unit).is_some_and(|service| {
+            service.state.active_state() == ActiveState::Deactivating && !service.is_quiescing()
+        });
         let stops = signal == Signal::TERM || self.config.stop_signal == Some(signal);
         // The stop itself sends KillSignal=, which is SIGTERM: once is enough.
         if !stops || signal != Signal::TERM || stopping {
@@ -52,19 +51,23 @@ impl Manager {
         }
     }
 
-    /// ExecReload= of every active service that has one.
+    /// Every active service that can is reloaded; one with instances and no reload of its own has
+    /// them replaced.
     pub(super) fn reload_all(&mut self) {
         let reloadable = self.services.values().filter(|service| {
-            service.state == SubState::Running && !service.unit.service.exec_reload.is_empty()
+            let single = service.unit.instance_of.is_none();
+            let reloads = service.can_reload() || self.can_roll(service.name());
+            service.state == SubState::Running && single && reloads
         });
         let names: Vec<UnitName> = reloadable.map(|service| service.name().clone()).collect();
         if names.is_empty() {
             self.out.record(Fact::SignalIgnored { signal: Signal::HUP });
         }
-        for name in
-            names.into_iter().filter(|name| self.jobs.get(name).is_none()).collect::<Vec<_>>()
-        {
-            self.install(&name, Job::new(JobKind::Reload, Origin::Unit));
+        for name in names {
+            // A roll that is under way begins anew; nothing else is disturbed.
+            if self.jobs.get(&name).is_none_or(|job| job.roll) {
+                self.install(&name, self.reload_job(&name, Origin::Unit));
+            }
         }
     }
 

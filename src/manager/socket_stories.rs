@@ -34,7 +34,9 @@ fn sockets_are_open_before_anything_starts_and_close_after_the_signal() {
     rig.boot();
     rig.signal(Signal::TERM);
     rig.pass(200);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen web
         a dead > condition
         a condition > start
@@ -57,7 +59,8 @@ fn sockets_are_open_before_anything_starts_and_close_after_the_signal() {
         kill web SIGTERM
         -- 0.120000s
         unlisten web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -68,7 +71,9 @@ fn who_is_queued_is_accepted_before_the_signal() {
     rig.log();
     rig.ask(JobKind::Stop, "web");
     rig.event(Event::Quiet { unit: name("web") });
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web running > stop
         quiesce web
         web stop > stop-sigterm
@@ -77,12 +82,15 @@ fn who_is_queued_is_accepted_before_the_signal() {
         reply Job { result: Done, reason: "", also: [] }
         web stop job done
         unlisten web
-    "#]]);
+    "#]],
+    );
     rig.ask(JobKind::Start, "web");
     rig.log();
     rig.ask(JobKind::Stop, "web");
     rig.pass(600); // nobody accepts
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web running > stop
         quiesce web
         -- 0.500000s
@@ -92,7 +100,8 @@ fn who_is_queued_is_accepted_before_the_signal() {
         reply Job { result: Done, reason: "", also: [] }
         web stop job done
         unlisten web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -104,7 +113,9 @@ fn a_second_signal_waits_for_no_queue() {
     rig.signal(Signal::TERM);
     rig.pass(300);
     rig.signal(Signal::TERM);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         stopping: Signal(SIGTERM)
         web running > stop
         quiesce web
@@ -113,7 +124,8 @@ fn a_second_signal_waits_for_no_queue() {
         web stop-sigterm > dead
         unlisten web
         exit 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -125,7 +137,9 @@ fn a_restart_and_a_crash_keep_the_socket() {
     rig.exits("web", 1);
     rig.pass(1000);
     rig.ask(JobKind::Restart, "web");
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen web
         web dead > condition
         web condition > start
@@ -150,7 +164,8 @@ fn a_restart_and_a_crash_keep_the_socket() {
         web start > running
         reply Job { result: Done, reason: "", also: [] }
         web restart job done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -158,7 +173,9 @@ fn a_port_in_use_fails_the_start() {
     let mut rig = Rig::new(vec![listening("web"), needs(simple("next"), &["web"])]);
     rig.busy.insert(name("web"));
     rig.boot();
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen web
         web cannot listen: bind 0.0.0.0:80: Address already in use
         web dead > condition
@@ -167,7 +184,8 @@ fn a_port_in_use_fails_the_start() {
         stopping: Failed("web.service")
         next start job canceled: rinit is stopping
         exit 1
-    "#]]);
+    "#]],
+    );
     assert_eq!(rig.exit, Some(1));
 }
 
@@ -179,13 +197,18 @@ fn a_service_that_ends_closes_its_socket() {
     rig.boot();
     rig.log();
     rig.exits("web", 1);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web running > stop-sigterm
         web stop-sigterm > failed
         unlisten web
-    "#]]);
+    "#]],
+    );
     rig.ask(JobKind::Start, "web");
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen web
         web failed > condition
         web condition > start
@@ -193,7 +216,8 @@ fn a_service_that_ends_closes_its_socket() {
         web start > running
         reply Job { result: Done, reason: "", also: [] }
         web start job done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,7 +231,9 @@ fn a_connection_starts_what_is_on_demand() {
     rig.ask(JobKind::Stop, "lazy");
     rig.signal(Signal::TERM);
     rig.event(Event::Connection { unit: name("lazy") });
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen lazy
         await lazy
         lazy dead > condition
@@ -233,7 +259,8 @@ fn a_connection_starts_what_is_on_demand() {
         stopping: Signal(SIGTERM)
         unlisten lazy
         exit 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -250,17 +277,24 @@ fn connections_that_start_it_in_vain_close_the_socket() {
     rig.boot();
     for _ in 0..20 {
         rig.event(Event::Connection { unit: name("lazy") });
-        rig.ends("db", super::event::ProcessRole::ExecStartPre, crate::unit::process::ExitStatus::Exited(1));
+        rig.ends(
+            "db",
+            super::event::ProcessRole::ExecStartPre,
+            crate::unit::process::ExitStatus::Exited(1),
+        );
     }
     let log = rig.log();
     assert_eq!(log.matches("await lazy").count(), 21, "{log}");
     rig.event(Event::Connection { unit: name("lazy") });
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         lazy trigger limit hit
         unlisten lazy
         lazy dead > condition
         lazy condition > failed
-    "#]]);
+    "#]],
+    );
 }
 
 /// `stem.socket` for `stem.service`, and the service, which comes after it.
@@ -289,7 +323,9 @@ fn a_socket_unit_outlives_its_service() {
     rig.queued.insert(crate::unit::UnitName::parse("web.socket").unwrap());
     rig.signal(Signal::TERM);
     rig.pass(700);
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         listen web
         web dead > condition
         web condition > listening
@@ -322,7 +358,8 @@ fn a_socket_unit_outlives_its_service() {
         web running > dead
         unlisten web
         exit 0
-    "#]]);
+    "#]],
+    );
     assert_eq!(rig.exit, Some(0));
 }
 
@@ -339,11 +376,14 @@ fn a_socket_fails_with_a_service_that_used_up_its_starts() {
     }
     rig.log();
     rig.event(Event::Connection { unit: socket });
-    check(&mut rig, expect![[r#"
+    check(
+        &mut rig,
+        expect![[r#"
         web failed > condition
         web start limit hit
         web condition > failed
         web start job failed: its result is start-limit-hit
         await web
-    "#]]);
+    "#]],
+    );
 }

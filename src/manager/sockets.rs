@@ -21,11 +21,11 @@ use std::time::Duration;
 use super::Manager;
 use super::backoff::StartLimit;
 use super::event::{Action, Fact};
+use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
 use super::time::Timestamp;
-use crate::unit::rolling::Instances;
 use crate::unit::{Unit, UnitKind, UnitName};
 
 /// A queue that is not empty by then is left to the workers as it is.
@@ -54,8 +54,6 @@ struct Held {
     quiet: bool,
     /// And nobody waits in their queues.
     emptied: bool,
-    /// The instances that new connections go to; `None`: nothing was said yet.
-    steered: Option<Vec<u32>>,
     close_at: Option<Timestamp>,
 }
 
@@ -121,10 +119,7 @@ impl Manager {
     }
 
     fn listen(&mut self, unit: Arc<Unit>) {
-        let instances = match unit.service.instances {
-            Some(Instances::Count(count)) => count,
-            Some(Instances::Auto) | None => 1,
-        };
+        let instances = self.groups.get(&unit.name).map_or(1, |group| group.wanted);
         self.listen_for(unit, instances);
     }
 
@@ -140,7 +135,6 @@ impl Manager {
             triggers: StartLimit::default(),
             quiet: false,
             emptied: false,
-            steered: None,
             close_at: None,
         });
         held.unit = Arc::clone(&unit);
@@ -167,11 +161,11 @@ impl Manager {
             self.unlisten(unit);
         }
         self.out.record(Fact::ListenFailed { unit: unit.clone(), reason: reason.clone() });
-        self.fail_start(unit, ServiceResult::Resources, reason);
+        self.refuse_start(unit, ServiceResult::Resources, reason);
     }
 
     /// What is down stays down, as a failure.
-    fn fail_start(&mut self, unit: &UnitName, result: ServiceResult, reason: String) {
+    fn refuse_start(&mut self, unit: &UnitName, result: ServiceResult, reason: String) {
         if self.jobs.get(unit).is_some_and(|job| job.starts() && !job.stop_first) {
             self.jobs.run(unit);
         }
@@ -207,7 +201,12 @@ impl Manager {
 
     /// Who is queued has been accepted, or has waited long enough.
     pub(super) fn stop_now(&mut self, unit: &UnitName, restarting: bool) {
-        self.with(unit, |service, out| service.stop(out, restarting));
+        if self.group_phase(unit) == GroupPhase::Down {
+            self.with(unit, |service, out| service.stop(out, restarting));
+        } else {
+            self.with(unit, |service, _| service.is_stopped_for(restarting));
+            self.stop_group(unit, restarting);
+        }
     }
 
     /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops. If
@@ -298,10 +297,12 @@ impl Manager {
         self.out.record(Fact::TriggerLimitHit { unit: unit.clone(), burst, interval });
         self.unlisten(unit);
         if unit.kind() == UnitKind::Socket {
-            self.with(unit, |socket, out| socket.give_up(out, ServiceResult::TriggerLimitHit));
+            self.with(unit, |socket, out| {
+                socket.socket_failed(out, ServiceResult::TriggerLimitHit)
+            });
         } else {
             let reason = format!("{burst} connections in a row started it in vain");
-            self.fail_start(unit, ServiceResult::TriggerLimitHit, reason);
+            self.refuse_start(unit, ServiceResult::TriggerLimitHit, reason);
         }
     }
 
@@ -337,7 +338,6 @@ impl Manager {
         } else if fate == Fate::Stay {
             self.follow_service(unit);
             self.await_connection(unit);
-            self.steer(unit);
         }
     }
 
@@ -383,7 +383,7 @@ impl Manager {
         });
         let tried = self.sockets.held.get(unit).is_some_and(|it| it.connected);
         if idle && spent && tried {
-            self.with(unit, |it, out| it.give_up(out, ServiceResult::ServiceStartLimitHit));
+            self.with(unit, |it, out| it.socket_failed(out, ServiceResult::ServiceStartLimitHit));
         } else {
             self.with(unit, |socket, out| socket.follow(out, !idle));
         }
@@ -403,32 +403,12 @@ impl Manager {
         }
     }
 
-    /// New connections go to instances that are ready.
-    fn steer(&mut self, unit: &UnitName) {
-        let Some(held) = self.sockets.held.get(unit) else { return };
-        if held.unit.service.instances.is_none()
-            || !held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
-        {
-            return;
-        }
-        let ready: Vec<u32> = self
-            .services
-            .values()
-            .filter(|service| service.unit.instance_of.as_ref() == Some(unit))
-            .filter(|service| service.name().mark().is_none())
-            .filter(|service| matches!(service.state, SubState::Running | SubState::Reload))
-            .filter_map(|service| service.name().instance()?.parse().ok())
-            .collect();
-        let Some(held) = self.sockets.held.get_mut(unit) else { return };
-        if held.steered.as_ref() != Some(&ready) {
-            held.steered = Some(ready.clone());
-            self.out.act(Action::Steer { unit: unit.clone(), ready });
-        }
-    }
-
     fn unlisten(&mut self, unit: &UnitName) {
         if self.sockets.held.remove(unit).is_some() {
             self.index_deadline(unit);
+            if let Some(group) = self.groups.get_mut(unit) {
+                group.steered.clear();
+            }
             self.out.act(Action::Unlisten { unit: unit.clone() });
         }
     }

@@ -1,5 +1,8 @@
 //! (tests) Stories of whole units: boot, failure, restart, stop.
 
+mod health;
+mod ready;
+
 use expect_test::{Expect, expect};
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::event::{Action, ClientId, JobKind, JobResult, Monitor, Reply};
+use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ActiveState, ServiceResult};
@@ -36,10 +37,15 @@ impl Manager {
             self.out.act(Action::Reply { client, reply: Reply::NoSuchUnit });
             return;
         };
+        let group = self.group_of(unit).filter(|group| self.group_phase(group) != GroupPhase::Up);
         let refusal = match kind {
             _ if self.shutdown.is_some() => Some("rinit is stopping".to_string()),
-            JobKind::Reload if service.unit.service.exec_reload.is_empty() => {
-                Some(format!("{unit} has no ExecReload="))
+            JobKind::Start | JobKind::Restart if group.is_some() => {
+                let group = group.map_or_else(String::new, UnitName::to_string);
+                Some(format!("{group} is not up: start that"))
+            }
+            JobKind::Reload if !service.can_reload() && !self.can_roll(unit) => {
+                Some(format!("{unit} has no ExecReload= and is not Type=notify-reload"))
             }
             JobKind::Reload if service.state.active_state() != ActiveState::Active => {
                 Some(format!("{unit} is {}, not active", service.state.active_state()))
@@ -54,8 +60,8 @@ impl Manager {
         match kind {
             JobKind::Start => self.start(std::slice::from_ref(unit), Origin::Client),
             JobKind::Stop => self.stop(unit, Origin::Client),
-            JobKind::Restart => self.restart(unit, Origin::Client),
-            JobKind::Reload => self.install(unit, Job::new(JobKind::Reload, Origin::Client)),
+            JobKind::Restart => self.restart_or_roll(unit, Origin::Client),
+            JobKind::Reload => self.install(unit, self.reload_job(unit, Origin::Client)),
         }
         let others = self.jobs.names().into_iter().filter(|name| name != unit);
         let also: Vec<UnitName> = others.filter(|name| !before.contains(name)).collect();
@@ -144,8 +150,14 @@ impl Manager {
     /// Puts a job on a unit. One like it is joined, any other is cancelled.
     pub(super) fn install(&mut self, unit: &UnitName, mut job: Job) {
         let Some(service) = self.services.get(unit) else { return };
+        let timeout = service.unit.job_timeout;
+        self.release_from_roll(unit);
         if let Some(present) = self.jobs.get_mut(unit) {
+            if present.roll && job.kind == JobKind::Start {
+                return; // it is up, and the roll sees to it that it stays so
+            }
             let same = present.kind == job.kind && present.stop_first == job.stop_first;
+            let same = same && !job.roll && !present.roll;
             if same {
                 if present.origin == Origin::AutoRestart && job.origin != Origin::AutoRestart {
                     // Somebody wants it now: the wait for the automatic restart is over.
@@ -156,7 +168,7 @@ impl Manager {
             }
         }
         // A stop goes on for as long as it takes: others wait for its end in order.
-        let timeout = service.unit.job_timeout.filter(|_| job.starts());
+        let timeout = timeout.filter(|_| job.starts() && !job.roll);
         job.deadline = timeout.map(|timeout| self.out.now.after(timeout));
         self.finish_job(unit, JobResult::Canceled, "a newer job took its place");
         self.jobs.insert(unit.clone(), job);

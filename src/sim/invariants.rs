@@ -202,7 +202,11 @@ impl<'a> Checker<'a> {
                     (seen.main_exit, seen.ever_failed) = (None, true);
                 }
             }
-            Event::Connection { unit } => self.seen[self.plan.index(unit)].awaited = false,
+            Event::Connection { unit } => {
+                self.seen[self.plan.index(unit)].awaited = false;
+                // It wants it as a client does, whatever became of it at boot.
+                self.seen.iter_mut().for_each(|seen| seen.touched = true);
+            }
             Event::Quiet { unit } => self.seen[self.plan.index(unit)].quiesced = None,
         }
     }
@@ -406,6 +410,13 @@ impl<'a> Checker<'a> {
                 let seen = &mut self.seen[self.plan.index(unit)];
                 (seen.main_exit, seen.ever_failed) = (None, true);
             }
+            Fact::Protocol { .. }
+            | Fact::Watchdog { .. }
+            | Fact::Health { .. }
+            | Fact::Status { .. }
+            | Fact::Exhausted { .. }
+            | Fact::Scaled { .. }
+            | Fact::Roll { .. } => (),
             Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

@@ -213,7 +213,10 @@ impl Planted {
             (Bug::UnlistenLost, Action::Unlisten { .. }) => (),
             (Bug::QuietIgnored, Action::Quiesce { unit }) => {
                 let signal = Some(Signal::TERM);
-                out.extend([Action::Quiesce { unit: unit.clone() }, Action::KillUnit { unit, signal }]);
+                out.extend([
+                    Action::Quiesce { unit: unit.clone() },
+                    Action::KillUnit { unit, signal },
+                ]);
             }
             (Bug::ReplyForgotten, Action::Reply { .. }) if self.now_and_then() => (),
             (Bug::ReplyTwice, action @ Action::Reply { .. }) => {

@@ -98,7 +98,9 @@ pub fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// Refuses new connections from now on, with a reset and at once, while all that is in the queue or
 /// half open goes on and is served: the listener is bound to a network interface that does not
 /// exist, so the kernel finds nobody for a SYN, and what has begun is not looked up again
-/// (compute_score() and tcp_v4_syn_recv_sock() of net/ipv4). Of a reuseport group do it to all.
+/// (compute_score() and tcp_v4_syn_recv_sock() of net/ipv4). Of a reuseport group do it to all, one
+/// right after the other: while one is left, the group may still give a SYN to one that refuses,
+/// which then drops it, and the client sends it again a second later.
 /// Needs no privilege from Linux 5.7 on. (A filter that drops SYNs needs CAP_NET_ADMIN on kernels
 /// of 2026, and leaves the client without an answer.)
 ///

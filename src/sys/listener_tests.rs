@@ -102,10 +102,19 @@ fn a_group_is_refused_when_all_its_members_are() {
     let Address::Inet(address) = first.address else { panic!("{first:?}") };
     listen.address = ListenAddress::At(first.address.clone());
     let second = open(&listen).unwrap();
-    refuse_new(first.fd.as_fd()).unwrap();
-    let _one = connect(address).unwrap();
-    refuse_new(second.fd.as_fd()).unwrap();
-    assert_eq!(connect(address).unwrap_err(), ErrorKind::ConnectionRefused);
+    // More than enough for both to have some, whatever the kernel's hash says.
+    let queued: Vec<_> = (0..40).map(|_| connect(address).unwrap()).collect();
+    let both = [first.fd.as_fd(), second.fd.as_fd()];
+    for fd in both {
+        refuse_new(fd).unwrap();
+    }
+    for _ in 0..40 {
+        assert_eq!(connect(address).unwrap_err(), ErrorKind::ConnectionRefused);
+    }
+    while both.map(|fd| queue_length(fd).unwrap()).iter().sum::<u32>() < 40 {
+        std::thread::yield_now();
+    }
+    drop(queued);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Notification {
             };
             // SAFETY: a number.
             let before = unsafe { libc::CMSG_LEN(0) } as usize;
+            #[allow(clippy::unnecessary_cast)] // 32 bits with musl
             let size = (length as usize).saturating_sub(before);
             if level == libc::SOL_SOCKET && kind == libc::SCM_RIGHTS {
                 for index in 0..size / size_of::<RawFd>() {

@@ -12,23 +12,20 @@ use std::sync::Arc;
 use super::command::ExecCommand;
 use super::service::{ExecContext, Service, ServiceSettings};
 use super::shared::{Pool, Shared};
+use super::tree::tree;
 use super::{Dependency, SourceFile, Unit, UnitName, UnitSet, UnitSettings};
 
 /// A copy that is as small as it can be.
 pub fn compact(set: &UnitSet) -> UnitSet {
     let mut copier = Copier {
-        names: set.units.keys().map(|name| (name, name.copied())).collect(),
+        names: tree(set.units.keys().map(|name| (name, name.copied()))),
         settings: Pool::default(),
         lists: Pool::default(),
         commands: Pool::default(),
         services: Pool::default(),
         contexts: Pool::default(),
     };
-    let units = set.units.values().map(|unit| {
-        let unit = copier.unit(unit);
-        (unit.name.clone(), Arc::new(unit))
-    });
-    UnitSet { units: units.collect() }
+    UnitSet::new(set.units.values().map(|unit| Arc::new(copier.unit(unit))))
 }
 
 struct Copier<'a> {

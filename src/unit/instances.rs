@@ -205,8 +205,8 @@ pub struct CpuQuota {
     pub period: u64,
 }
 
-/// What the container may use, as far as the shell could read it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the container may use, as far as the shell could read it; by default one processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Capacity {
     /// The tightest cpu.max on the way up; `None`: there is none, or it cannot be seen.
     pub quota: Option<CpuQuota>,

@@ -44,6 +44,7 @@ pub mod steps;
 pub mod syntax;
 pub mod timespan;
 pub mod toml;
+pub mod tree;
 pub mod value;
 pub mod verify;
 
@@ -265,6 +266,13 @@ pub struct UnitSet {
 }
 
 impl UnitSet {
+    /// These, in a tree without gaps: it is kept.
+    pub fn new(units: impl Iterator<Item = Arc<Unit>>) -> UnitSet {
+        // By way of a list, so that all callers share one sort.
+        let units: Vec<_> = units.map(|unit| (unit.name.clone(), unit)).collect();
+        UnitSet { units: units.into_iter().collect() }
+    }
+
     /// The unit with this name.
     pub fn get(&self, name: &UnitName) -> Option<&Arc<Unit>> {
         self.units.get(name)

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ::toml::Spanned;
@@ -12,6 +13,8 @@ use ::toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, SourceFile, Span};
 use super::raw::{Entry, Item, RawSection, RawUnit, Spelling, Value};
+
+type Key<'i> = Spanned<Cow<'i, str>>;
 
 /// How deep arrays and tables may nest; nothing that rinit takes needs more than two.
 const DEPTH_MAX: usize = 4;
@@ -23,16 +26,22 @@ pub fn read(file: &Arc<SourceFile>) -> (RawUnit, Vec<Problem>) {
         errors.iter().map(|error| syntax_problem(file, error)).collect();
     let broken = !problems.is_empty();
     let mut sections = Vec::new();
-    for (key, value) in table.get_ref() {
+    for (key, value) in in_order(table.get_ref()) {
         match section(key, value) {
             Ok(section) => sections.push(section),
             Err(()) if broken => (),
             Err(()) => problems.push(stray(file, key, value)),
         }
     }
-    sections.sort_by_key(|section| section.range.start);
     let unit = RawUnit { file: Arc::clone(file), spelling: Spelling::Toml, sections, broken };
     (unit, problems)
+}
+
+/// What a table holds, in the order of the file.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Key<'i>, &'a Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
 }
 
 fn syntax_problem(file: &Arc<SourceFile>, error: &::toml::de::Error) -> Problem {
@@ -45,31 +54,21 @@ fn syntax_problem(file: &Arc<SourceFile>, error: &::toml::de::Error) -> Problem 
     Problem::error(Some(span), format!("not valid TOML: {first}")).label(rest.join(", "))
 }
 
-fn section(
-    key: &Spanned<std::borrow::Cow<'_, str>>,
-    value: &Spanned<DeValue<'_>>,
-) -> Result<RawSection, ()> {
+fn section(key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<RawSection, ()> {
     let DeValue::Table(table) = value.get_ref() else {
         return Err(());
     };
-    let mut entries: Vec<Entry> = table
-        .iter()
-        .map(|(key, value)| Entry {
-            key: key.get_ref().to_string(),
-            key_range: key.span(),
-            item: item(value, DEPTH_MAX),
-        })
-        .collect();
-    entries.sort_by_key(|entry| entry.key_range.start);
+    let entry = |(key, value): (&Key<'_>, &Spanned<DeValue<'_>>)| Entry {
+        key: key.get_ref().to_string(),
+        key_range: key.span(),
+        item: item(value, DEPTH_MAX),
+    };
+    let entries = in_order(table).into_iter().map(entry).collect();
     Ok(RawSection { name: key.get_ref().to_string(), range: key.span(), entries })
 }
 
 /// A key that stands outside a section, or a section that is none.
-fn stray(
-    file: &Arc<SourceFile>,
-    key: &Spanned<std::borrow::Cow<'_, str>>,
-    value: &Spanned<DeValue<'_>>,
-) -> Problem {
+fn stray(file: &Arc<SourceFile>, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Problem {
     let name = key.get_ref();
     let span = Span { file: Arc::clone(file), range: key.span() };
     if super::directive::Section::parse(name).is_some() {
@@ -112,14 +111,12 @@ fn convert(value: &DeValue<'_>, depth: usize) -> Value {
             Value::Array(items.map(|value| item(value, depth.saturating_sub(1))).collect())
         }
         DeValue::Table(table) => {
-            let pairs = table.iter().take(if depth == 0 { 0 } else { usize::MAX });
-            let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                let name: &std::borrow::Cow<'_, str> = key.get_ref();
-                (key.span().start, (name.to_string(), item(value, depth.saturating_sub(1))))
+            let pairs = in_order(table).into_iter();
+            let pairs = pairs.take(if depth == 0 { 0 } else { usize::MAX });
+            let pair = |(key, value): (&Key<'_>, &Spanned<DeValue<'_>>)| {
+                (key.get_ref().to_string(), item(value, depth.saturating_sub(1)))
             };
-            let mut pairs: Vec<(usize, (String, Item))> = pairs.map(pair).collect();
-            pairs.sort_by_key(|(start, _)| *start);
-            Value::Table(pairs.into_iter().map(|(_, pair)| pair).collect())
+            Value::Table(pairs.map(pair).collect())
         }
     }
 }

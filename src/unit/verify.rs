@@ -13,6 +13,7 @@ use super::directive::Draft;
 use super::graph::Graph;
 use super::problem::{Problem, Span};
 use super::service::ExitAction;
+use super::tree::tree;
 use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, sockets, steps, value};
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
@@ -69,7 +70,7 @@ pub fn verify_with_places(
     let mut drafts: Vec<Draft> = drafts.into_values().collect();
     let reactions = who_starts(&mut drafts);
     let index: BTreeMap<UnitName, usize> =
-        drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)).collect();
+        tree(drafts.iter().enumerate().map(|(at, draft)| (draft.unit.name.clone(), at)));
     for draft in &mut drafts {
         names(&mut draft.unit, &index, problems);
     }
@@ -86,9 +87,8 @@ pub fn verify_with_places(
         steps::add_implicit_order(&mut drafts, &graph, &reactions);
     }
     let place = |draft: &mut Draft| (draft.unit.name.clone(), std::mem::take(&mut draft.seen));
-    let places = drafts.iter_mut().map(place).collect();
-    let units = drafts.into_iter().map(|draft| (draft.unit.name.clone(), Arc::new(draft.unit)));
-    (UnitSet { units: units.collect() }, places)
+    let places = tree(drafts.iter_mut().map(place));
+    (UnitSet::new(drafts.into_iter().map(|draft| Arc::new(draft.unit))), places)
 }
 
 /// Settles who starts each unit, and the default of `FailureAction=`, which depends on it.

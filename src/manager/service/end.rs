@@ -56,10 +56,12 @@ impl Service {
         let service = &self.unit.service;
         if self.up.is_some_and(|up| up >= service.restart_reset) {
             self.attempt = 0;
+            self.place.exhausted = false;
         }
         self.attempt = self.attempt.saturating_add(1);
         let formula = restart_delay(service, self.attempt);
         let formula = if formula.is_zero() { at_zero(self.attempt) } else { formula };
+        let formula = if self.place.exhausted { self.exhausted_delay() } else { formula };
         let delay = out.random.jitter(formula);
         out.record(Fact::RestartScheduled {
             unit: self.unit.name.clone(),
@@ -76,11 +78,13 @@ impl Service {
     }
 }
 
-/// The table of systemd.service(5), Restart=, and its two rows that only the source has.
+/// The table of systemd.service(5), Restart=, and its two rows that only the source has. A
+/// service that its probes gave up counts like one that its watchdog gave up.
 fn restarts(restart: Restart, result: ServiceResult) -> bool {
     let success = result == ServiceResult::Success;
     match restart {
-        Restart::No | Restart::OnWatchdog => false,
+        Restart::No => false,
+        Restart::OnWatchdog => matches!(result, ServiceResult::Watchdog | ServiceResult::Health),
         Restart::Always => result != ServiceResult::ExecCondition,
         Restart::OnSuccess => success,
         Restart::OnFailure => !success && result != ServiceResult::ExecCondition,
@@ -107,6 +111,9 @@ mod tests {
             (R::CoreDump, [false, true, false, true, true, true, false]),
             (R::Timeout, [false, true, false, true, true, false, false]),
             (R::Resources, [false, true, false, true, true, false, false]),
+            (R::Protocol, [false, true, false, true, true, false, false]),
+            (R::Watchdog, [false, true, false, true, true, false, true]),
+            (R::Health, [false, true, false, true, true, false, true]),
             (R::ExecCondition, [false, false, false, false, false, false, false]),
         ];
         let columns = [

@@ -1,17 +1,23 @@
 //! One service's life: its states, what each waits for, and the one place that assigns them.
 //!
 //! Not its jobs (`job`) and not what its end means for others (`ends`). The machine is
-//! systemd's (service.c), a file for each part of a life: `start`, `run`, `stop`, `end`.
+//! systemd's (service.c), a file for each part of a life: `start`, `ready`, `run`, `stop`, `end`;
+//! `notify` and `health` are what a service says of itself, and what its probes say of it.
 //! **Invariant:** only [`Service::enter`] assigns a state, and it cancels what the next state
 //! must not have. A state that waits has a deadline or a live process.
 
 mod end;
+mod health;
+mod instance;
+mod notify;
 mod quiesce;
+mod ready;
 mod run;
 mod socket;
 mod start;
 mod stop;
 
+pub(super) use instance::Place;
 pub(super) use start::StartReason;
 
 use std::sync::Arc;
@@ -26,7 +32,11 @@ use super::state::{ServiceResult, SubState};
 use super::time::Timestamp;
 use crate::unit::command::ExecCommand;
 use crate::unit::process::ExitStatus;
+use crate::unit::service::ServiceType;
 use crate::unit::{Unit, UnitName};
+use health::Probes;
+use notify::{Reloading, Said};
+use ready::{Awaited, Search};
 
 /// A process of the service that lives, as far as anybody has said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +97,8 @@ pub(super) struct Service {
     pub abandon_at: Option<Timestamp>,
     /// Its handlers know that the start limit refuses it; they are not started for each refusal.
     pub limit_told: bool,
+    /// The deadline under which the manager has it listed.
+    pub indexed: Option<Timestamp>,
     start_limit: StartLimit,
     /// Restarts in a row, as the backoff counts them.
     attempt: u32,
@@ -95,6 +107,8 @@ pub(super) struct Service {
     state_since: Timestamp,
     deadline: Option<Timestamp>,
     runtime_deadline: Option<Timestamp>,
+    /// Until when `WATCHDOG=1` has to come.
+    watchdog_deadline: Option<Timestamp>,
     retry: Option<Retry>,
     /// When who was born after the stop signal is sent it too.
     late_at: Option<Timestamp>,
@@ -110,12 +124,26 @@ pub(super) struct Service {
     checking: bool,
     /// …and so many are outstanding, those that nobody waits for any more included.
     unanswered: u32,
+    /// What a start still waits for.
+    awaited: Awaited,
+    /// Where its main process is, if `Type=forking` hides it.
+    search: Search,
+    /// What a failed probe or search said last during a start.
+    last_word: Option<Box<str>>,
+    /// What it said over `NOTIFY_SOCKET`.
+    said: Option<Box<Said>>,
+    /// The part of a reload that it tells.
+    reloading: Reloading,
+    /// What its main process is asked.
+    probes: Option<Box<Probes>>,
     /// The leftovers of ExecCondition= or ExecStartPre= are being killed; then this goes on.
     clearing: Option<ProcessRole>,
     /// Whether this end may be followed by an automatic restart.
     may_restart: bool,
     /// This stop is the first half of a restart: `RestartKillSignal=`.
     restarting: bool,
+    /// What only one of several instances has.
+    pub place: Place,
     /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
     quiescing: bool,
 }
@@ -139,12 +167,14 @@ impl Service {
             graceful_until: None,
             abandon_at: None,
             limit_told: false,
+            indexed: None,
             start_limit: StartLimit::default(),
             attempt: 0,
             index: 0,
             state_since: Timestamp::ZERO,
             deadline: None,
             runtime_deadline: None,
+            watchdog_deadline: None,
             retry: None,
             late_at: None,
             n_retries: 0,
@@ -154,9 +184,16 @@ impl Service {
             waiting: Waiting::ForProcesses,
             checking: false,
             unanswered: 0,
+            awaited: Awaited::default(),
+            search: Search::Over,
+            last_word: None,
+            said: None,
+            reloading: Reloading::Untold,
+            probes: None,
             clearing: None,
             may_restart: false,
             restarting: false,
+            place: Place::default(),
             quiescing: false,
         }
     }
@@ -193,7 +230,10 @@ impl Service {
     /// When `on_timer` has something to do.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let retry = self.retry.map(|retry| retry.at);
-        [self.deadline, self.runtime_deadline, self.late_at, retry].into_iter().flatten().min()
+        let probes = self.probes.as_ref().and_then(|probes| probes.next_deadline());
+        let own = [self.deadline, self.runtime_deadline, self.watchdog_deadline, self.late_at];
+        let more = [retry, self.search.again_at(), probes, self.place.recovers_at];
+        own.into_iter().chain(more).flatten().min()
     }
 
     /// Forgets a failure and the starts so far.
@@ -201,6 +241,7 @@ impl Service {
         self.start_limit.reset();
         self.attempt = 0;
         self.n_restarts = 0;
+        self.place.exhausted = false;
         if self.state == SubState::Failed {
             self.result = ServiceResult::Success;
             self.enter(out, SubState::Dead, None);
@@ -214,10 +255,8 @@ impl Service {
         self.retry = None;
         self.late_at = None;
         self.clearing = None;
+        self.leave_behind(state);
         self.quiescing = false;
-        if !matches!(state, SubState::Running | SubState::Reload) {
-            self.runtime_deadline = None;
-        }
         if state != SubState::Condition {
             self.checking = false;
         }
@@ -227,6 +266,9 @@ impl Service {
         if from == state {
             return;
         }
+        if from == SubState::Running {
+            self.verdict = None; // of its last reload
+        }
         let was_up = matches!(from, SubState::Running | SubState::Exited | SubState::Reload);
         let is_up = matches!(state, SubState::Running | SubState::Exited | SubState::Reload);
         if was_up && !is_up {
@@ -234,6 +276,7 @@ impl Service {
         }
         self.state = state;
         self.state_since = out.now;
+        self.plan_probes(out);
         out.record(Fact::State {
             unit: self.unit.name.clone(),
             invocation: self.invocation,
@@ -242,6 +285,26 @@ impl Service {
             result: self.result,
         });
         out.changes.push_back(Change { unit: self.unit.name.clone(), from, to: state });
+    }
+
+    /// Cancels what `state` must not have.
+    fn leave_behind(&mut self, state: SubState) {
+        let up = matches!(state, SubState::Running | SubState::Reload);
+        let starts = matches!(state, SubState::Start | SubState::StartPost);
+        if !up {
+            self.runtime_deadline = None;
+            self.place.is_not_up();
+        }
+        if !up && state != SubState::StartPost {
+            self.watchdog_deadline = None;
+        }
+        if state != SubState::Reload {
+            self.reloading = Reloading::Untold;
+        }
+        if !up && !starts {
+            self.probes = None;
+            self.end_search();
+        }
     }
 
     /// A wait of a stop ends when the budget says so, if that is earlier.
@@ -306,10 +369,13 @@ impl Service {
         let ignore_failure = command.is_some_and(|command| command.ignore_failure);
         let live = Live { process, role, since: out.now, ignore_failure };
         let main = self.main.map(|live| live.process);
+        let forking = self.unit.service.kind == ServiceType::Forking;
         let timeout = match role {
             ProcessRole::ExecStart => {
-                self.main = Some(live);
+                // The first process of a `Type=forking` service is not the one that stays.
+                *(if forking { &mut self.control } else { &mut self.main }) = Some(live);
                 self.main_exit = None;
+                self.awaited = Awaited::of(&self.unit.service);
                 self.unit.service.timeout_start
             }
             ProcessRole::ExecCondition

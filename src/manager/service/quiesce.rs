@@ -23,6 +23,13 @@ impl Service {
         }
     }
 
+    /// The stop is over its instances; what it is for counts for its sockets.
+    pub fn is_stopped_for(&mut self, restarting: bool) {
+        self.quiescing = false;
+        self.may_restart = false;
+        self.restarting = restarting;
+    }
+
     /// It is about to stop, as soon as nobody waits in a queue.
     pub fn is_quiescing(&self) -> bool {
         self.quiescing

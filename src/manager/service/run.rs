@@ -5,7 +5,7 @@
 use super::super::event::{Fact, JobResult, ProcessId, ProcessRole};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
-use super::Service;
+use super::{Live, Service};
 use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::service::ServiceType;
 
@@ -16,8 +16,9 @@ impl Service {
     /// ExecStartPost= is done: the unit is up, or its main process has ended meanwhile.
     pub(super) fn up(&mut self, out: &mut Out) {
         self.ready_at = Some(out.now);
-        if self.main.is_some() {
-            self.enter(out, SubState::Running, None);
+        if self.main.is_some() || self.is_mainless() {
+            self.run_on(out);
+            self.recover_later(out);
             let service = &self.unit.service;
             let extra = out.random.up_to(service.runtime_randomized_extra);
             self.runtime_deadline = match (service.runtime_max, service.kind) {
@@ -38,7 +39,7 @@ impl Service {
     }
 
     /// The main process is gone while the unit was up.
-    fn main_gone(&mut self, out: &mut Out) {
+    pub(super) fn main_gone(&mut self, out: &mut Out) {
         let stays = self.unit.service.remain_after_exit && self.result == ServiceResult::Success;
         if stays {
             self.enter(out, SubState::Exited, None);
@@ -47,18 +48,17 @@ impl Service {
         }
     }
 
-    /// Begins a reload; the manager made sure that there is an ExecReload=.
-    pub fn reload(&mut self, out: &mut Out) {
-        if self.state == SubState::Running {
-            self.verdict = None;
-            self.run_list(out, ProcessRole::ExecReload);
+    fn run_on(&mut self, out: &mut Out) {
+        self.enter(out, SubState::Running, None);
+        if self.is_mainless() {
+            self.watch_empty(out);
         }
     }
 
     /// The reload is over, well or not: the service runs on with what it has.
     pub(super) fn reloaded(&mut self, out: &mut Out) {
-        if self.main.is_some() {
-            self.enter(out, SubState::Running, None);
+        if self.main.is_some() || self.is_mainless() {
+            self.run_on(out);
         } else {
             self.main_gone(out);
         }
@@ -85,13 +85,22 @@ impl Service {
             clean,
             ran: out.now.since(live.since),
         });
-        if live.role == ProcessRole::ExecStart {
-            self.main = None;
+        let was_main = self.forget(live);
+        if was_main {
             self.main_exit = Some(exit);
+        }
+        self.ended(out, live.role, was_main, result_of(exit), exit, clean);
+    }
+
+    /// The process is gone; whether it was the main one.
+    pub(super) fn forget(&mut self, live: Live) -> bool {
+        let was_main = self.main.is_some_and(|main| main.process == live.process);
+        if was_main {
+            self.main = None;
         } else {
             self.control = None;
         }
-        self.ended(out, live.role, result_of(exit), exit, clean);
+        was_main
     }
 
     /// Whether such an end of such a process is a success.
@@ -112,12 +121,14 @@ impl Service {
         &mut self,
         out: &mut Out,
         role: ProcessRole,
+        was_main: bool,
         result: ServiceResult,
         exit: ExitStatus,
         clean: bool,
     ) {
         let result = if clean { ServiceResult::Success } else { result };
         match role {
+            ProcessRole::ExecStart if !was_main => self.first_ended(out, result, exit),
             ProcessRole::ExecStart => self.main_ended(out, result, exit),
             ProcessRole::ExecCondition => self.condition_ended(out, result, exit),
             ProcessRole::ExecStartPre
@@ -129,6 +140,12 @@ impl Service {
     }
 
     fn main_ended(&mut self, out: &mut Out, result: ServiceResult, exit: ExitStatus) {
+        if !self.hands_over(out, result, exit) {
+            self.main_is_gone(out, result, exit);
+        }
+    }
+
+    pub(super) fn main_is_gone(&mut self, out: &mut Out, result: ServiceResult, exit: ExitStatus) {
         if self.state != SubState::Start || self.unit.service.kind != ServiceType::Oneshot {
             self.note(result, Some(exit));
         }
@@ -141,6 +158,9 @@ impl Service {
             | SubState::StopWatchdog
             | SubState::FinalSigterm
             | SubState::FinalSigkill => self.process_gone(out),
+            SubState::Reload if self.control.is_none() && self.retry.is_none() => {
+                self.reloaded(out);
+            }
             // A control process runs: what comes next is decided when that has ended.
             SubState::StartPost | SubState::Reload | SubState::Stop | SubState::StopPost => (),
             SubState::Dead
@@ -158,6 +178,9 @@ impl Service {
         if oneshot && result == ServiceResult::Success {
             self.next_command(out, ProcessRole::ExecStart);
         } else {
+            if result == ServiceResult::Success {
+                self.ended_unready(out, exit);
+            }
             self.note(result, Some(exit));
             self.signal(out, SubState::StopSigterm);
         }
@@ -252,15 +275,23 @@ impl Service {
         if self.late_at.is_some_and(|at| at <= out.now) {
             self.signal_late(out);
         }
+        self.recover(out);
         if self.deadline.is_some_and(|deadline| deadline <= out.now) {
             self.deadline = None;
             self.timed_out(out);
+        } else if self.is_recycled(out.now) {
+            self.runtime_deadline = None;
         } else if self.runtime_deadline.is_some_and(|deadline| deadline <= out.now) {
             self.runtime_deadline = None;
-            self.record_timeout(out, None);
+            self.record_timeout(out, None, String::new());
             self.note(ServiceResult::Timeout, None);
             self.exec_stop(out);
         }
+        if self.watchdog_deadline.is_some_and(|deadline| deadline <= out.now) {
+            self.watchdog_over(out, false);
+        }
+        self.find_again(out);
+        self.on_probe_timer(out);
     }
 
     fn timed_out(&mut self, out: &mut Out) {
@@ -269,9 +300,13 @@ impl Service {
                 self.start_timed_out(out);
             }
             SubState::Reload => {
-                self.record_timeout(out, Some(Signal::KILL));
-                self.verdict =
-                    Some(Box::new((JobResult::Timeout, "ExecReload= took too long".to_string())));
+                let command = self.control.map(|_| Signal::KILL);
+                self.record_timeout(out, command, self.missing());
+                let reason = match command {
+                    Some(_) => "ExecReload= took too long",
+                    None => "RELOADING=1 and READY=1 have not come",
+                };
+                self.verdict = Some(Box::new((JobResult::Timeout, reason.to_string())));
                 self.kill_control(out);
                 self.reloaded(out);
             }
@@ -291,12 +326,18 @@ impl Service {
         }
     }
 
-    pub(super) fn record_timeout(&mut self, out: &mut Out, signal: Option<Signal>) {
+    pub(super) fn record_timeout(
+        &mut self,
+        out: &mut Out,
+        signal: Option<Signal>,
+        missing: String,
+    ) {
         out.record(Fact::TimedOut {
             unit: self.unit.name.clone(),
             state: self.state,
             after: out.now.since(self.state_since),
             signal,
+            missing,
         });
     }
 }

@@ -29,7 +29,7 @@ impl Service {
     }
 
     /// It is closed, and that is a failure.
-    pub fn give_up(&mut self, out: &mut Out, result: ServiceResult) {
+    pub fn socket_failed(&mut self, out: &mut Out, result: ServiceResult) {
         if matches!(self.state, SubState::Listening | SubState::Running) {
             self.may_restart = false;
             self.result = result;

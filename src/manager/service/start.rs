@@ -8,6 +8,7 @@ use super::super::event::{Action, CheckOutcome, Fact, InvocationId, JobResult, P
 use super::super::event::{ProcessId, SpawnError};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
+use super::ready::Source;
 use super::{Retry, Service, Waiting};
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::{ServiceType, TimeoutFailureMode};
@@ -58,7 +59,9 @@ impl Service {
         }
         self.held = false;
         self.begin_run(out);
-        self.enter(out, SubState::Condition, None);
+        if self.state == SubState::Failed {
+            self.enter(out, SubState::Condition, None); // or it would be no news
+        }
         self.main_exit = None;
         self.failed_exit = None;
         self.result = result;
@@ -80,6 +83,8 @@ impl Service {
         self.waiting = Waiting::ForProcesses;
         self.may_restart = true;
         self.restarting = false;
+        self.last_word = None;
+        self.said = None;
     }
 
     /// The conditions were looked at.
@@ -106,8 +111,12 @@ impl Service {
 
     /// A start is counted only once its conditions hold (systemd's `unit_start`).
     fn conditions_met(&mut self, out: &mut Out) {
+        if self.is_group() {
+            self.show(out, SubState::Start); // its instances are started now
+            return;
+        }
         let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
-        if self.start_limit.allow(out.now, burst, interval) {
+        if self.place.exhausted || self.start_limit.allow(out.now, burst, interval) {
             self.limit_told = false;
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
@@ -117,6 +126,10 @@ impl Service {
             } else {
                 self.run_list(out, ProcessRole::ExecCondition);
             }
+            return;
+        }
+        if self.may_be_exhausted() {
+            self.exhaust(out);
             return;
         }
         out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });
@@ -156,7 +169,7 @@ impl Service {
         }
     }
 
-    fn list_done(&mut self, out: &mut Out, role: ProcessRole) {
+    pub(super) fn list_done(&mut self, out: &mut Out, role: ProcessRole) {
         let ran = !self.commands(role).is_empty();
         match role {
             ProcessRole::ExecCondition | ProcessRole::ExecStartPre if ran => self.clear(out, role),
@@ -164,10 +177,11 @@ impl Service {
             ProcessRole::ExecStartPre => self.run_list(out, ProcessRole::ExecStart),
             ProcessRole::ExecStart => {
                 self.started = true;
+                self.begin_watchdog(out);
                 self.run_list(out, ProcessRole::ExecStartPost);
             }
-            ProcessRole::ExecStartPost => self.up(out),
-            ProcessRole::ExecReload => self.reloaded(out),
+            ProcessRole::ExecStartPost => self.start_posted(out),
+            ProcessRole::ExecReload => self.reload_commands_done(out),
             ProcessRole::ExecStop => self.signal(out, SubState::StopSigterm),
             ProcessRole::ExecStopPost if ran => self.signal(out, SubState::FinalSigterm),
             ProcessRole::ExecStopPost => self.finish(out),
@@ -199,9 +213,20 @@ impl Service {
     pub fn on_spawned(&mut self, out: &mut Out, process: ProcessId) {
         self.n_retries = 0;
         let is_main = self.main.is_some_and(|live| live.process == process);
-        let simple = matches!(self.unit.service.kind, ServiceType::Simple | ServiceType::Idle);
-        if is_main && simple && self.state == SubState::Start {
-            self.list_done(out, ProcessRole::ExecStart);
+        if !is_main || self.state != SubState::Start {
+            return;
+        }
+        match self.unit.service.kind {
+            ServiceType::Oneshot => (),
+            ServiceType::Exec => self.main_lives(out),
+            ServiceType::Simple
+            | ServiceType::Idle
+            | ServiceType::Notify
+            | ServiceType::NotifyReload
+            | ServiceType::Forking => {
+                self.main_lives(out);
+                self.came(out, Source::Process);
+            }
         }
     }
 
@@ -216,7 +241,7 @@ impl Service {
         });
         let exec = self.unit.service.kind == ServiceType::Exec;
         if live.role == ProcessRole::ExecStart && exec && self.state == SubState::Start {
-            self.list_done(out, ProcessRole::ExecStart);
+            self.came(out, Source::Process);
         }
     }
 
@@ -229,11 +254,7 @@ impl Service {
         code: u8,
     ) {
         let Some(live) = self.live(process) else { return };
-        if live.role == ProcessRole::ExecStart {
-            self.main = None;
-        } else {
-            self.control = None;
-        }
+        let was_main = self.forget(live);
         let retry_in = match &error {
             SpawnError::Temporary { .. } => self.plan_retry(out, live.role),
             SpawnError::Permanent(_) => None,
@@ -246,7 +267,8 @@ impl Service {
         });
         if retry_in.is_none() {
             let exit = ExitStatus::Exited(code);
-            self.ended(out, live.role, ServiceResult::Resources, exit, live.ignore_failure);
+            let (result, clean) = (ServiceResult::Resources, live.ignore_failure);
+            self.ended(out, live.role, was_main, result, exit, clean);
         }
     }
 
@@ -277,7 +299,7 @@ impl Service {
         let service = &self.unit.service;
         let next = match service.timeout_start_failure_mode {
             TimeoutFailureMode::Terminate if self.state == SubState::StartPost => {
-                self.record_timeout(out, None);
+                self.record_timeout(out, None, self.missing());
                 self.note(ServiceResult::Timeout, None);
                 self.exec_stop(out);
                 return;
@@ -286,7 +308,7 @@ impl Service {
             TimeoutFailureMode::Kill if service.send_sigkill => SubState::StopSigkill,
             TimeoutFailureMode::Terminate | TimeoutFailureMode::Kill => SubState::StopSigterm,
         };
-        self.record_timeout(out, Some(self.signal_of(next)));
+        self.record_timeout(out, Some(self.signal_of(next)), self.missing());
         self.note(ServiceResult::Timeout, None);
         self.signal(out, next);
     }

@@ -44,6 +44,9 @@ impl Service {
 
     /// Applies the limits of the budget to the wait that is under way.
     pub fn cut(&mut self, out: &Out) {
+        if self.is_group() {
+            return; // it waits for its instances, and they are cut
+        }
         let far = Duration::from_secs(u64::MAX / 4);
         let limit = self.limited(out.now, self.state, far);
         if limit < out.now.after(far) {
@@ -185,10 +188,23 @@ impl Service {
         } else if self.waiting == Waiting::ForEmpty && self.sends_signals() {
             self.waiting = Waiting::ForProcesses;
             self.after_signals(out);
+        } else {
+            self.emptied(out);
         }
     }
 
-    fn sends_signals(&self) -> bool {
+    /// It ends on its own: its end is waited for as that of a stop, but nothing is sent.
+    pub(super) fn await_end(&mut self, out: &mut Out) {
+        if self.unit.service.kill_mode == KillMode::ControlGroup {
+            self.waiting = Waiting::ForEmpty;
+            self.watch_empty(out);
+        } else {
+            self.waiting = Waiting::ForProcesses;
+            self.check_gone(out);
+        }
+    }
+
+    pub(super) fn sends_signals(&self) -> bool {
         matches!(
             self.state,
             SubState::StopSigterm
@@ -248,7 +264,7 @@ impl Service {
             return;
         };
         let kills = matches!(next, SubState::StopSigkill | SubState::FinalSigkill);
-        self.record_timeout(out, Some(self.signal_of(next)));
+        self.record_timeout(out, Some(self.signal_of(next)), String::new());
         self.note(ServiceResult::Timeout, None);
         self.killed_late |= kills && self.kill_reaches_anything();
         self.signal(out, next);

@@ -18,6 +18,7 @@ use crate::unit::passwd;
 use crate::unit::problem::Problem;
 use crate::unit::service::ExecContext;
 use crate::unit::specifier::HostFacts;
+use crate::unit::tree::tree;
 use crate::unit::verify::Places;
 use crate::unit::{Severity, StartedBy, Unit, UnitName, UnitSet};
 
@@ -99,7 +100,7 @@ fn variables(path: &str) -> BTreeMap<String, String> {
     let pair = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    assignments.into_iter().filter_map(pair).collect()
+    tree(assignments.into_iter().filter_map(pair))
 }
 
 /// Looks for everything that units name outside of the units.
@@ -141,7 +142,7 @@ pub fn check(
 fn after_a_step(units: &UnitSet) -> BTreeSet<UnitName> {
     let names: Vec<&UnitName> = units.units.keys().collect();
     let index: BTreeMap<&UnitName, usize> =
-        names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+        tree(names.iter().enumerate().map(|(at, name)| (*name, at)));
     // One node more, before every step: what comes after it are steps and what waits for them.
     let mut graph = Graph::new(names.len() + 1);
     let mut direct = BTreeSet::new();

@@ -1,0 +1,73 @@
+//! The lines about instances: exhausted ones, their number, their replacement.
+//!
+//! Part of `report`.
+
+use serde_json::json;
+
+use super::{Level, Line, describe_whole, micros, span};
+use crate::manager::event::{Fact, RollEvent};
+
+/// What the texts of such a fact take.
+pub(super) fn weight(what: &RollEvent) -> usize {
+    match what {
+        RollEvent::GoesOn { reason }
+        | RollEvent::GoesBack { reason }
+        | RollEvent::Halted { reason } => reason.len(),
+        RollEvent::Begun
+        | RollEvent::Recycles { .. }
+        | RollEvent::Replaced { .. }
+        | RollEvent::WentBack
+        | RollEvent::Interrupted
+        | RollEvent::Ended => 0,
+    }
+}
+
+pub(super) fn describe(fact: &Fact) -> Line {
+    match fact {
+        Fact::Exhausted { unit, burst, interval, up, total, delay } => {
+            let (interval, every) = (span(*interval), span(*delay));
+            let message = format!(
+                "{burst} starts in {interval} were not enough; {up} of {total} instances are up, \
+                 so it is tried again every {every}"
+            );
+            let fields = vec![("delay_usec", json!(micros(*delay)))];
+            Line::new(Level::of(fact), "message", Some(unit), message).with(fields)
+        }
+        Fact::Scaled { unit, from, to } => {
+            let message = format!("{to} instances are wanted now, instead of {from}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Roll { unit, what, done, total } => {
+            let message = roll(what, *done, *total);
+            let fields = vec![("done", json!(done)), ("total", json!(total))];
+            Line::new(Level::of(fact), "roll", Some(unit), message).with(fields)
+        }
+        other => describe_whole(other),
+    }
+}
+
+fn roll(what: &RollEvent, done: u32, total: u32) -> String {
+    let undone = if done == 1 { "1 replacement is" } else { "replacements are" };
+    match what {
+        RollEvent::Begun => format!("replacing {total} instances"),
+        RollEvent::Recycles { instance } => {
+            format!("{instance} has run for RuntimeMaxSec=: replacing it")
+        }
+        RollEvent::Replaced { instance } => {
+            format!("{instance} is replaced ({done} of {total})")
+        }
+        RollEvent::GoesOn { reason } => format!("{reason}: the roll goes on"),
+        RollEvent::GoesBack { reason } if done <= 1 => {
+            format!("{reason}: going back")
+        }
+        RollEvent::GoesBack { reason } => {
+            format!("{reason}: going back, {done} {undone} undone")
+        }
+        RollEvent::WentBack => "every instance has its old definition again".to_owned(),
+        RollEvent::Halted { reason } => reason.clone(),
+        RollEvent::Interrupted => {
+            format!("the roll is called off after {done} of {total} instances")
+        }
+        RollEvent::Ended => format!("{done} of {total} instances replaced"),
+    }
+}
