@@ -69,6 +69,11 @@ impl Sockets {
         self.held.get(unit)?.close_at
     }
 
+    /// Some are being opened: till then nothing is started, for a port in use is a reason not to.
+    pub fn are_opening(&self) -> bool {
+        self.held.values().any(|held| held.asked)
+    }
+
     /// Somebody may connect, and that would start something.
     pub fn are_awaited(&self) -> bool {
         self.held.values().any(|held| held.awaited || held.asked)
@@ -147,11 +152,12 @@ impl Manager {
     pub(super) fn on_listening(&mut self, unit: &UnitName, outcome: Result<(), String>) {
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         held.asked = false;
+        if !self.sockets.are_opening() {
+            self.jobs.dirty.extend(self.jobs.names());
+        }
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
         let Err(reason) = outcome else {
             held.open = true;
-            if self.jobs.get(unit).is_some() {
-                self.jobs.dirty.insert(unit.clone());
-            }
             return;
         };
         let down = self.services.get(unit).is_none_or(Service::is_down);
