@@ -56,6 +56,8 @@ pub(super) struct Seen {
     pub(super) awaited: bool,
     /// Since when its queue is to run empty.
     pub(super) quiesced: Option<u64>,
+    /// It was sent a signal before that.
+    pub(super) hasty: bool,
 }
 
 impl Seen {
@@ -85,6 +87,7 @@ impl Seen {
             listens: false,
             awaited: false,
             quiesced: None,
+            hasty: false,
         }
     }
 
@@ -171,7 +174,7 @@ impl<'a> Checker<'a> {
         for seen in &mut self.seen {
             seen.visited = 1 << seen.state as u32;
             seen.timed_out = false;
-            seen.forwarded = false;
+            (seen.forwarded, seen.hasty) = (false, false);
             seen.signalled = false;
         }
         match event {
@@ -350,9 +353,7 @@ impl<'a> Checker<'a> {
         self.stop.kill(signal);
         let quiesced = self.seen[unit].quiesced.take();
         let early = quiesced.is_some_and(|since| self.now < since + QUIESCE_MOST);
-        if early && self.stop.begun.is_none() {
-            self.broken(Rule::QuietFirst, |it| it.name(unit).to_string());
-        }
+        self.seen[unit].hasty |= early && self.stop.begun.is_none();
         // What an ExecCondition= or ExecStartPre= leaves behind is killed before the next command.
         let state = self.seen[unit].state;
         let leftovers =
@@ -539,6 +540,9 @@ impl<'a> Checker<'a> {
     fn unit_settled(&mut self, unit: usize, world: &World, deadline: Option<u64>) {
         if world.mains(unit, self.seen[unit].given_up) > 1 {
             self.broken(Rule::OneMain, |it| it.name(unit).to_string());
+        }
+        if self.seen[unit].hasty && !self.seen[unit].forwarded {
+            self.broken(Rule::QuietFirst, |it| it.name(unit).to_string());
         }
         let seen = &self.seen[unit];
         if seen.signalled && seen.visited & KILLING == 0 && !seen.forwarded && !self.stop.forced {
