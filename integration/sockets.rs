@@ -132,12 +132,15 @@ fn the_first_connection_starts_what_is_on_demand() {
 #[test]
 fn a_socket_unit_and_its_service() {
     let port = free_port();
-    let socket = format!("[Socket]\nListenStream=127.0.0.1:{port}\nFileDescriptorName=front\n");
+    let socket = format!(
+        "[Socket]\nListenStream = \"127.0.0.1:{port}\"\nFileDescriptorName = \"front\"\n\
+         Service = \"web.service\"\n"
+    );
     let service = "[Service]\nExecStart = \"@probe@ env LISTEN_FDNAMES serve 3\"\n\
                    [Install]\nEnabled = false\n";
-    let rinit = Rinit::subreaper().unit("web.socket", &socket).unit("web", service);
+    let rinit = Rinit::subreaper().unit("front", &socket).unit("web", service);
     let mut rinit = rinit.start();
-    rinit.wait_state("web.socket", "listening");
+    rinit.wait_state("front.socket", "listening");
     ask(port).expect("started by it");
     rinit.wait_line("front");
     rinit.terminate().assert_code(0);

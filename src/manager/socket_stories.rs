@@ -176,15 +176,14 @@ fn a_port_in_use_fails_the_start() {
     check(
         &mut rig,
         expect![[r#"
-        listen web
-        web cannot listen: bind 0.0.0.0:80: Address already in use
-        web dead > condition
-        web condition > failed
-        web start job failed: bind 0.0.0.0:80: Address already in use
-        stopping: Failed("web.service")
-        next start job canceled: rinit is stopping
-        exit 1
-    "#]],
+            listen web
+            web cannot listen: bind 0.0.0.0:80: Address already in use
+            web dead > failed
+            web start job failed: bind 0.0.0.0:80: Address already in use
+            stopping: Failed("web.service")
+            next start job canceled: rinit is stopping
+            exit 1
+        "#]],
     );
     assert_eq!(rig.exit, Some(1));
 }
@@ -289,11 +288,10 @@ fn connections_that_start_it_in_vain_close_the_socket() {
     check(
         &mut rig,
         expect![[r#"
-        lazy trigger limit hit
-        unlisten lazy
-        lazy dead > condition
-        lazy condition > failed
-    "#]],
+            lazy trigger limit hit
+            unlisten lazy
+            lazy dead > failed
+        "#]],
     );
 }
 
@@ -379,11 +377,17 @@ fn a_socket_fails_with_a_service_that_used_up_its_starts() {
     check(
         &mut rig,
         expect![[r#"
-        web failed > condition
-        web start limit hit
-        web condition > failed
-        web start job failed: its result is start-limit-hit
-        await web
-    "#]],
+            web failed > condition
+            web start limit hit
+            web condition > failed
+            web start job failed: its result is start-limit-hit
+            web listening > failed
+            stopping: Failed("web.socket")
+            other running > stop-sigterm
+            kill other SIGTERM
+            unlisten web
+            other stop-sigterm > dead
+            exit 1
+        "#]],
     );
 }
