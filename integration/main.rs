@@ -26,6 +26,7 @@ mod readme;
 mod reaping;
 mod rinitctl;
 mod signals;
+mod sockets;
 mod stop;
 mod surroundings;
 mod terminal;

@@ -2,8 +2,9 @@
 //!
 //! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
 //! an action brought, what processes say of themselves, exec reports, deaths (each after the last
-//! words of the dead), units that became empty, probes, signals, clients, the timer; each
-//! event and all that follows from it before the next. **Invariant:** `Poll::poll` with the next
+//! words of the dead), units that became empty, queues that did, probes, signals, clients, the
+//! timer; each event and all that follows from it before the next. **Invariant:** `Poll::poll`
+//! with the next
 //! deadline is the only call that waits, and no error ends the loop.
 
 use std::collections::VecDeque;
@@ -435,6 +436,9 @@ impl Shell {
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
         if let Some(warning) = self.members.warning() {
+            self.report.message(Level::Warn, warning);
+        }
+        for warning in self.sockets.close_unclaimed() {
             self.report.message(Level::Warn, warning);
         }
         self.tend_control();

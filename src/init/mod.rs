@@ -5,6 +5,7 @@
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
 mod activation;
+mod capacity;
 mod conditions;
 mod control;
 mod event_loop;
@@ -82,9 +83,9 @@ impl Ended {
 
 /// Runs the units until their end.
 pub fn run(
-    inherited: Inherited,
+    mut inherited: Inherited,
     environment: Environment,
-    units: UnitSet,
+    mut units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
     control: ControlConfig,
@@ -106,6 +107,15 @@ pub fn run(
     if let Some(warning) = warning {
         report.message(Level::Warn, warning);
     }
+    let given = inherited.take_sockets();
+    for note in capacity::settle(&mut units) {
+        report.message(Level::Info, note);
+    }
+    let reload = Reload(Box::new(move || {
+        let mut loaded = (reload.0)();
+        capacity::settle(&mut loaded.units);
+        loaded
+    }));
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
@@ -117,6 +127,7 @@ pub fn run(
         }
     };
     shell.upward = upward;
+    shell.sockets.inherit(given);
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
         return Ended::with(SYSTEM);

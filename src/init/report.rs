@@ -286,6 +286,7 @@ impl Reporter {
                     | SubState::StartPre
                     | SubState::Start
                     | SubState::StartPost
+                    | SubState::Listening
                     | SubState::Exited
                     | SubState::Reload
                     | SubState::Stop

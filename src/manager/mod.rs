@@ -258,7 +258,7 @@ impl Manager {
             let late = |service: &Service| service.next_deadline().is_some_and(|at| at <= now);
             let quiescing = |service: &Service| service.is_quiescing() && late(service);
             if self.services.get(&unit).is_some_and(quiescing) {
-                self.on_quiet(&unit);
+                self.end_quiescing(&unit);
             } else if self.may_go_on(&unit) {
                 self.with(&unit, Service::on_timer);
             }

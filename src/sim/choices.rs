@@ -98,6 +98,10 @@ labels! {
     WishCount = "wish-count",
     Version = "version",
     Mood = "mood",
+    Socket = "socket",
+    Listen = "listen",
+    Queue = "queue",
+    Connect = "connect",
 }
 
 /// The recorded decisions, by label.

@@ -52,6 +52,14 @@ pub(super) struct Seen {
     pub(super) word: super::readiness::Word,
     /// The last process that may live on although the unit has gone on without it.
     pub(super) given_up: u64,
+    /// Its sockets are open.
+    pub(super) listens: bool,
+    /// Somebody may connect, and that starts it.
+    pub(super) awaited: bool,
+    /// Since when its queue is to run empty.
+    pub(super) quiesced: Option<u64>,
+    /// It was sent a signal before that.
+    pub(super) hasty: bool,
 }
 
 impl Seen {
@@ -79,6 +87,10 @@ impl Seen {
             signalled: false,
             word: super::readiness::Word::default(),
             given_up: 0,
+            listens: false,
+            awaited: false,
+            quiesced: None,
+            hasty: false,
         }
     }
 
@@ -165,7 +177,7 @@ impl<'a> Checker<'a> {
         for seen in &mut self.seen {
             seen.visited = 1 << seen.state as u32;
             seen.timed_out = false;
-            seen.forwarded = false;
+            (seen.forwarded, seen.hasty) = (false, false);
             seen.signalled = false;
         }
         if !stale {
@@ -191,10 +203,20 @@ impl<'a> Checker<'a> {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            | Event::FoundMain { .. } => (),
+            Event::Listening { unit, outcome } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                seen.listens |= outcome.is_ok();
+                if outcome.is_err() {
+                    (seen.main_exit, seen.ever_failed) = (None, true);
+                }
+            }
+            Event::Connection { unit } => {
+                self.seen[self.plan.index(unit)].awaited = false;
+                // It wants it as a client does, whatever became of it at boot.
+                self.seen.iter_mut().for_each(|seen| seen.touched = true);
+            }
+            Event::Quiet { unit } => self.seen[self.plan.index(unit)].quiesced = None,
         }
     }
 
@@ -213,6 +235,7 @@ impl<'a> Checker<'a> {
     fn exited(&mut self, process: ProcessId, exit: ExitStatus) {
         let Some((unit, role)) = self.owner(process) else { return };
         self.about = Some(unit);
+        self.seen[unit].quiesced = None;
         let given_up = process.0 <= self.seen[unit].given_up;
         if role == ProcessRole::ExecStart && !given_up {
             self.seen[unit].main_exit = Some(exit);
@@ -280,7 +303,12 @@ impl<'a> Checker<'a> {
             Action::KillEverything { signal } => self.stop.kill_everything(*signal),
             Action::Reply { client, .. } => self.reply(*client),
             Action::Record(fact) => self.fact(fact),
-            Action::Exit { code } => self.exit(*code, world),
+            Action::Exit { code } => {
+                if let Some(unit) = self.seen.iter().position(|seen| seen.listens) {
+                    self.broken(Rule::SocketsClosed, |it| it.name(unit).to_string());
+                }
+                self.exit(*code, world);
+            }
             Action::Check { unit } => {
                 let unit = self.plan.index(&unit.name);
                 self.seen[unit].refused = false;
@@ -292,12 +320,17 @@ impl<'a> Checker<'a> {
             Action::Probe { .. }
             | Action::FindMain { .. }
             | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
             | Action::Resume { .. }
             | Action::Steer { .. }
             | Action::Rename { .. } => (),
+            Action::Unlisten { unit } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.listens, seen.awaited) = (false, false);
+            }
+            Action::Await { unit } => self.seen[self.plan.index(unit)].awaited = true,
+            Action::Quiesce { unit } => {
+                self.seen[self.plan.index(unit)].quiesced = Some(self.now);
+            }
         }
     }
 
@@ -312,6 +345,9 @@ impl<'a> Checker<'a> {
         self.processes.push((request.process, unit, role));
         self.word_of_spawn(unit, request);
         if request.role == ProcessRole::ExecStart {
+            if self.plan.units[unit].socket.is_some() && !self.seen[unit].listens {
+                self.broken(Rule::SocketsFirst, |_| request.unit.name.to_string());
+            }
             self.seen[unit].main_exit = None;
         }
         if matches!(request.role, ProcessRole::ExecStop | ProcessRole::ExecStopPost) {
@@ -336,6 +372,9 @@ impl<'a> Checker<'a> {
 
     fn kill(&mut self, unit: usize, signal: Signal) {
         self.stop.kill(signal);
+        let quiesced = self.seen[unit].quiesced.take();
+        let early = quiesced.is_some_and(|since| self.now < since + QUIESCE_MOST);
+        self.seen[unit].hasty |= early && self.stop.begun.is_none();
         // What an ExecCondition= or ExecStartPre= leaves behind is killed before the next command.
         let state = self.seen[unit].state;
         let leftovers =
@@ -397,6 +436,10 @@ impl<'a> Checker<'a> {
             Fact::Health { unit, healthy: false, stops, .. } => {
                 self.said_unhealthy(self.plan.index(unit), *stops);
             }
+            Fact::TriggerLimitHit { unit, .. } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.main_exit, seen.ever_failed) = (None, true);
+            }
             Fact::Health { .. }
             | Fact::Status { .. }
             | Fact::Exhausted { .. }
@@ -406,7 +449,6 @@ impl<'a> Checker<'a> {
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
             | Fact::ListenFailed { .. }
-            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }
@@ -530,6 +572,9 @@ impl<'a> Checker<'a> {
         if world.mains(unit, self.seen[unit].given_up) > 1 {
             self.broken(Rule::OneMain, |it| it.name(unit).to_string());
         }
+        if self.seen[unit].hasty && !self.seen[unit].forwarded {
+            self.broken(Rule::QuietFirst, |it| it.name(unit).to_string());
+        }
         let seen = &self.seen[unit];
         if seen.signalled && seen.visited & KILLING == 0 && !seen.forwarded && !self.stop.forced {
             self.broken(Rule::KillInState, |it| {
@@ -577,11 +622,15 @@ impl<'a> Checker<'a> {
             self.broken(Rule::Forgotten, |_| format!("{client:?}"));
         }
         let touched = self.asked.iter().any(|asked| asked.unit.is_some());
-        if world.processes.is_empty() && !waiting && !touched {
+        let awaited = self.seen.iter().any(|seen| seen.awaited);
+        if world.processes.is_empty() && !waiting && !touched && !awaited {
             self.broken(Rule::Stuck, |_| String::from("rinit stays, and nothing is left"));
         }
     }
 }
+
+/// How long a stop may wait for a queue.
+const QUIESCE_MOST: u64 = 500_000_000;
 
 /// Units and all that their start pulls in.
 fn pulled(plan: &Plan, mut closure: u16) -> u16 {
@@ -642,6 +691,7 @@ fn may_follow(from: SubState, to: SubState) -> bool {
         Start => rest || before || from == Start,
         StartPost => rest || before || matches!(from, Start | StartPost),
         Running => matches!(from, Start | StartPost | Reload),
+        Listening => false, // no unit here is a socket
         Exited => rest || before || up && from != Exited,
         Reload => matches!(from, Running | Exited | Reload),
         Stop => up || from == Stop,

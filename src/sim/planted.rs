@@ -99,11 +99,17 @@ pub(super) enum Bug {
     WatchdogDeaf,
     /// WATCHDOG=1 is not heard.
     PingLost,
+    /// Nobody opens the sockets before the start.
+    SocketIgnored,
+    /// The sockets are not closed.
+    UnlistenLost,
+    /// The signals go out although somebody is queued.
+    QuietIgnored,
 }
 
 impl Bug {
     /// Every bug.
-    pub(super) const ALL: [Bug; 39] = [
+    pub(super) const ALL: [Bug; 42] = [
         Bug::NoDeadline,
         Bug::DeadlineStays,
         Bug::KillDropped,
@@ -143,6 +149,9 @@ impl Bug {
         Bug::ProbeTwice,
         Bug::WatchdogDeaf,
         Bug::PingLost,
+        Bug::SocketIgnored,
+        Bug::UnlistenLost,
+        Bug::QuietIgnored,
     ];
 }
 
@@ -235,6 +244,14 @@ impl Planted {
                 out.push(Action::Exit { code: code.wrapping_add(1) });
             }
             (Bug::ExitCodeZero, Action::Exit { .. }) => out.push(Action::Exit { code: 0 }),
+            (Bug::UnlistenLost, Action::Unlisten { .. }) => (),
+            (Bug::QuietIgnored, Action::Quiesce { unit }) => {
+                let signal = Some(Signal::TERM);
+                out.extend([
+                    Action::Quiesce { unit: unit.clone() },
+                    Action::KillUnit { unit, signal },
+                ]);
+            }
             (Bug::ReplyForgotten, Action::Reply { .. }) if self.now_and_then() => (),
             (Bug::ReplyTwice, action @ Action::Reply { .. }) => {
                 out.extend([action.clone(), action])
@@ -325,6 +342,7 @@ fn distort_unit(bug: Bug, unit: &mut Unit) {
             unit.wants.extend(bound);
         }
         Bug::ConflictIgnored => unit.conflicts.clear(),
+        Bug::SocketIgnored => unit.socket = None,
         Bug::DelayWrong => {
             service.restart_sec = service.restart_sec * 3 / 2;
             service.restart_max_delay = service.restart_max_delay.map(|max| max * 3 / 2);

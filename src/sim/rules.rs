@@ -57,6 +57,9 @@ rules! {
     ProbeOnce: "one question of a kind is asked at a time",
     Unhealthy: "bad probes stop a unit, or only mark it, as OnUnhealthy= says",
     WatchdogKept: "a watchdog that is not fed stops a unit, and no other does",
+    SocketsFirst: "no main process is spawned before the sockets of its unit are open",
+    SocketsClosed: "no socket is open at the exit",
+    QuietFirst: "a stop that closes a socket waits for its queue, at most half a second",
     StaleIgnored: "an event about a process that is gone changes nothing",
 }
 

@@ -244,16 +244,33 @@ impl World {
                 let sound = !choices.rare(Label::Reaction, 3);
                 self.inbox.push_back(Event::Loaded { units: sound.then(|| plan.set.clone()) });
             }
+            Action::Listen { unit, .. } => {
+                let busy = choices.rare(Label::Listen, 16);
+                let outcome = if busy { Err(String::from("bind 0.0.0.0:80")) } else { Ok(()) };
+                self.inbox.push_back(Event::Listening { unit: unit.name.clone(), outcome });
+            }
+            Action::Quiesce { unit } => {
+                let at = choices.of(Label::Queue, &[0, 0, MS, 80 * MS, 499 * MS, NEVER]);
+                self.later(at, Event::Quiet { unit });
+            }
+            Action::Await { unit } => {
+                let at = choices.of(Label::Connect, &[NEVER, 0, MS, 300 * MS, 5000 * MS]);
+                self.later(at, Event::Connection { unit });
+            }
             Action::Reply { .. } | Action::Record(_) | Action::Exit { .. } => (),
             Action::Probe { process, kind, .. } => self.probe(choices, process, kind),
             Action::FindMain { unit } => self.find_main(choices, &unit),
-            Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
+            Action::Unlisten { .. }
             | Action::Resume { .. }
             | Action::Steer { .. }
             | Action::Rename { .. } => (),
+        }
+    }
+
+    /// An answer after a while, or never.
+    fn later(&mut self, delay: u64, event: Event) {
+        if delay < NEVER {
+            self.pending.push((self.now + delay, event));
         }
     }
 

@@ -5,6 +5,7 @@
 //! that waits is `Poll::poll` in `init::event_loop` (the last stand waits with a deadline).
 
 pub mod activity;
+pub mod affinity;
 mod child;
 pub mod clock;
 pub mod early;

@@ -129,6 +129,7 @@ impl Service {
             | SubState::Condition
             | SubState::StartPre
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Stop

@@ -172,6 +172,7 @@ impl Service {
             | SubState::Condition
             | SubState::StartPre
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Reload
