@@ -77,17 +77,6 @@ labels! {
     RequestUnit = "request-unit",
     Signal = "signal",
     Stale = "stale",
-    Instances = "instances",
-    RollOrder = "roll-order",
-    Parallelism = "parallelism",
-    Monitor = "monitor",
-    RollFailure = "roll-failure",
-    Steered = "steered",
-    Wish = "wish",
-    WishUnit = "wish-unit",
-    WishCount = "wish-count",
-    Version = "version",
-    Mood = "mood",
 }
 
 /// The recorded decisions, by label.

@@ -11,7 +11,6 @@
 //! rules      the invariants by name · invariants, starting, stopping: how they are checked
 //! run        one run of manager, world and rules
 //! planted    bugs put between manager and world, which the rules must find
-//! rolling    the same for one service with instances: its own small world and rules
 //! shrink     a smaller script that breaks the same rule
 //! schedules  the tests: many seeds on every core · scenarios: scripts that were worth keeping
 //! ```
@@ -26,7 +25,6 @@
 mod choices;
 mod invariants;
 mod planted;
-mod rolling;
 mod rules;
 mod run;
 mod scenarios;
