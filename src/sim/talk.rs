@@ -100,11 +100,11 @@ impl World {
             _ => (),
         }
         self.tell(after, unit, Some(main), ready());
-        self.later(choices, unit, main, after);
+        self.say_later(choices, unit, main, after);
     }
 
     /// What it says once it is ready.
-    fn later(&mut self, choices: &mut Choices, unit: &Unit, main: ProcessId, ready_after: u64) {
+    fn say_later(&mut self, choices: &mut Choices, unit: &Unit, main: ProcessId, ready_after: u64) {
         let after = ready_after + choices.of(Label::NoticeDelay, &[MS, 300 * MS, 4000 * MS]);
         match choices.pick(Label::Notice, 12) {
             7 => self.tell(after, unit, Some(main), state(NoticeState::Reloading(None))),
