@@ -207,6 +207,11 @@ impl Shell {
         let others = self.members.living_of(&unit.name, &self.table);
         let mut unseen = None;
         for pid in main.into_iter().chain(others.iter().map(|stat| stat.pid)) {
+            let child = self.table.id_of(pid).and_then(|id| self.table.get(id));
+            if child.is_some_and(|child| child.starting.is_some()) {
+                // Until its exec it has copies of all that we hold: our control socket listens.
+                continue;
+            }
             let ready = activity::polls(pid, &passed)
                 .and_then(|polls| Ok(polls || activity::listens(pid, &passed)?));
             match ready {
