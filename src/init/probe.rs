@@ -328,10 +328,11 @@ impl Shell {
             stays
         });
         for (id, command) in &mut self.probes.commands {
-            if command.process == process && command.deadline.take().is_some() {
-                if let Some(probe) = self.table.get(*id) {
-                    kill::group(probe.pid, Signal::KILL);
-                }
+            if command.process == process
+                && command.deadline.take().is_some()
+                && let Some(probe) = self.table.get(*id)
+            {
+                kill::group(probe.pid, Signal::KILL);
             }
         }
     }

@@ -126,10 +126,8 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1_795_269_789); // 2026-11-21 14:03:09
 
     fn properties(value: Value) -> Properties {
-        match value {
-            Value::Object(fields) => Properties(fields),
-            _ => panic!("an object"),
-        }
+        let Value::Object(fields) = value else { panic!("an object") };
+        Properties(fields)
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn reach(address: SocketAddr) -> Vec<SocketAddr> {
         IpAddr::V4(ip) if ip.is_unspecified() => vec![LOOPBACK_4],
         // Where there is no IPv6, it became IPv4.
         IpAddr::V6(ip) if ip.is_unspecified() => vec![LOOPBACK_6, LOOPBACK_4],
-        ip => vec![ip],
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
     };
     ips.into_iter().map(|ip| SocketAddr::new(ip, address.port())).collect()
 }
