@@ -8,6 +8,8 @@
 mod harness;
 mod http;
 mod lines;
+mod load;
+mod load_client;
 mod tools;
 
 mod bad_input;
@@ -28,3 +30,4 @@ mod stop;
 mod surroundings;
 mod terminal;
 mod vm;
+mod workers;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a bare Debian 12, as root: packages, and virtualenvs below
-# target/ for the FastAPI app and for foreign clients of varlink and sd_notify. Run it again at any time: what is there is not touched.
+# target/ for the FastAPI apps and for foreign clients of varlink and sd_notify. Run it again at
+# any time: what is there is not touched.
 #
 # What it cannot install is no error here: a test that misses a tool says so and is skipped, or
 # fails where RINIT_TEST_REQUIRE=all is set.
@@ -15,6 +16,7 @@ packages=(
   python3 python3-venv
   systemd          # systemd-notify, for the tests of readiness; nothing of it is started
   util-linux       # unshare: tests as PID 1 of a namespace
+  wrk              # a second opinion on throughput in benches/workers
   procps
   qemu-system-x86 cpio # the VM tests
 )
@@ -22,7 +24,8 @@ packages=(
 kernel_package=linux-image-cloud-amd64
 kernel=target/vm-kernel
 venv=target/fastapi-venv
-requirements=integration/apps/fastapi/requirements.txt
+# The second has the first in it, and the servers that rinit is compared with.
+requirements=(integration/apps/fastapi{,-workers}/requirements.txt)
 
 # A foreign client for each protocol that rinit speaks: virtualenv and package.
 foreign=(
@@ -57,18 +60,18 @@ install_packages() {
 # The stamp names what the virtualenv was made from, so a changed pin or interpreter makes it anew.
 stamp() {
   python3 --version
-  sha256sum "$requirements"
+  sha256sum "${requirements[@]}"
 }
 
 install_python_packages() {
-  if [ -x "$venv/bin/uvicorn" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]; then
+  if [ -x "$venv/bin/gunicorn" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]; then
     say "virtualenv: $venv is up to date"
     return
   fi
   say "virtualenv: making $venv"
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "${requirements[1]}"
   stamp >"$venv/stamp"
 }
 

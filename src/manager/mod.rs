@@ -169,6 +169,7 @@ impl Manager {
                 self.with_owner(process, |service, out| {
                     service.on_probed(out, process, kind, outcome);
                 });
+                self.touch_owner(process);
             }
             Event::FoundMain { unit, main } => {
                 self.with(&unit, |service, out| service.on_found_main(out, main));
@@ -238,6 +239,12 @@ impl Manager {
         Some(service)
     }
 
+    /// The instance of this process may serve now, or not any more.
+    fn touch_owner(&mut self, process: ProcessId) {
+        let group = self.out.processes.get(&process).and_then(|unit| self.group_of(unit));
+        self.touched.extend(group.cloned());
+    }
+
     fn on_timer(&mut self) {
         let now = self.out.now;
         let due: Vec<UnitName> = self
@@ -257,7 +264,8 @@ impl Manager {
             }
             let group = self.group_of(&unit).unwrap_or(&unit);
             if self.groups.contains_key(group) {
-                self.touched.insert(group.clone());
+                let group = group.clone();
+                self.touched.insert(group);
             }
         }
         self.on_shutdown_timer();

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use super::rules::{Broken, Rule};
 use super::stopping::Stop;
 use super::units::{MAX_UNITS, Plan};
-use super::world::World;
+use super::world::{ADOPTED, World};
 use crate::manager::event::{
     Action, CheckOutcome, ClientId, Event, Fact, InvocationId, JobKind, JobResult, ProcessId,
     ProcessRole, Request, SpawnRequest, StopCause,
 };
 use crate::manager::state::{ActiveState, SubState};
 use crate::unit::process::{ExitStatus, Signal};
-use crate::unit::service::KillMode;
+use crate::unit::service::{KillMode, ServiceType};
 use crate::unit::{Unit, UnitName};
 
 /// What was seen of one unit.
@@ -48,6 +48,8 @@ pub(super) struct Seen {
     pub(super) timed_out: bool,
     pub(super) forwarded: bool,
     pub(super) signalled: bool,
+    /// What its main process said and was asked.
+    pub(super) word: super::readiness::Word,
     /// The last process that may live on although the unit has gone on without it.
     pub(super) given_up: u64,
 }
@@ -75,6 +77,7 @@ impl Seen {
             timed_out: false,
             forwarded: false,
             signalled: false,
+            word: super::readiness::Word::default(),
             given_up: 0,
         }
     }
@@ -165,6 +168,9 @@ impl<'a> Checker<'a> {
             seen.forwarded = false;
             seen.signalled = false;
         }
+        if !stale {
+            self.word(event);
+        }
         match event {
             Event::Boot => self.boot(),
             Event::Request { client, request } => self.request(*client, request),
@@ -192,9 +198,16 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn owner(&self, process: ProcessId) -> Option<(usize, ProcessRole)> {
+    pub(super) fn owner(&self, process: ProcessId) -> Option<(usize, ProcessRole)> {
         let of = self.processes.iter().rfind(|(id, _, _)| *id == process);
         of.map(|(_, unit, role)| (*unit, *role))
+    }
+
+    /// The main process of a unit is this one, which rinit did not start.
+    pub(super) fn adopt(&mut self, unit: usize, main: ProcessId) {
+        self.processes.retain(|(_, of, role)| *of != unit || *role != ProcessRole::ExecStart);
+        self.processes.push((main, unit, ProcessRole::ExecStart));
+        self.seen[unit].main_exit = None;
     }
 
     fn exited(&mut self, process: ProcessId, exit: ExitStatus) {
@@ -253,6 +266,7 @@ impl<'a> Checker<'a> {
         if self.stale {
             self.broken(Rule::StaleIgnored, |_| format!("{action:?}"));
         }
+        self.word_of_action(action, world);
         match action {
             Action::Spawn(request) => self.spawn(request, world),
             Action::KillProcess { process, signal } => {
@@ -289,7 +303,14 @@ impl<'a> Checker<'a> {
 
     fn spawn(&mut self, request: &SpawnRequest, world: &World) {
         let unit = self.plan.index(&request.unit.name);
-        self.processes.push((request.process, unit, request.role));
+        let forking = request.unit.service.kind == ServiceType::Forking;
+        // The first process of a `Type=forking` service is not the main one.
+        let role = match request.role {
+            ProcessRole::ExecStart if forking => ProcessRole::ExecStartPost,
+            role => role,
+        };
+        self.processes.push((request.process, unit, role));
+        self.word_of_spawn(unit, request);
         if request.role == ProcessRole::ExecStart {
             self.seen[unit].main_exit = None;
         }
@@ -368,9 +389,15 @@ impl<'a> Checker<'a> {
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
-            Fact::Protocol { .. }
-            | Fact::Watchdog { .. }
-            | Fact::Health { .. }
+            Fact::Protocol { unit, .. } => {
+                let unit = self.plan.index(unit);
+                self.seen[unit].timed_out = true;
+            }
+            Fact::Watchdog { unit, .. } => self.watchdog(self.plan.index(unit)),
+            Fact::Health { unit, healthy: false, stops, .. } => {
+                self.said_unhealthy(self.plan.index(unit), *stops);
+            }
+            Fact::Health { .. }
             | Fact::Status { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
@@ -387,7 +414,9 @@ impl<'a> Checker<'a> {
 
     /// What lives of a unit by now is nobody's any more.
     fn give_up(&mut self, unit: usize) {
-        self.seen[unit].given_up = self.processes.last().map_or(0, |(process, _, _)| process.0);
+        self.processes.retain(|(process, of, _)| *of != unit || process.0 < ADOPTED);
+        let ours = self.processes.iter().map(|(process, _, _)| process.0);
+        self.seen[unit].given_up = ours.filter(|id| *id < ADOPTED).max().unwrap_or(0);
     }
 
     fn change(&mut self, unit: usize, from: SubState, to: SubState) {
@@ -400,6 +429,7 @@ impl<'a> Checker<'a> {
         if !may_follow(from, to) {
             self.broken(Rule::StateTable, |it| format!("{}: {from} to {to}", it.name(unit)));
         }
+        self.word_of_change(unit, from, to);
         let begins = matches!(was, SubState::Dead | SubState::Failed)
             && to.active_state() == ActiveState::Activating
             && to != SubState::AutoRestart;
@@ -491,6 +521,7 @@ impl<'a> Checker<'a> {
         }
         for unit in 0..self.seen.len() {
             self.unit_settled(unit, world, deadline);
+            self.word_settled(unit, deadline);
         }
         self.stop_settled(world, deadline);
     }

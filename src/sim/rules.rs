@@ -52,6 +52,11 @@ rules! {
     AfterExit: "nothing is done after the exit",
     Livelock: "a timer that does nothing is not due again at once",
     ActionFlood: "one event has a bounded number of actions",
+    ReadyFirst: "a unit counts as started only once all that it declared has come",
+    ProbeLiving: "only a living main process is asked, while it starts or runs",
+    ProbeOnce: "one question of a kind is asked at a time",
+    Unhealthy: "bad probes stop a unit, or only mark it, as OnUnhealthy= says",
+    WatchdogKept: "a watchdog that is not fed stops a unit, and no other does",
     StaleIgnored: "an event about a process that is gone changes nothing",
 }
 

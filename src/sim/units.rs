@@ -162,6 +162,7 @@ fn dress(choices: &mut Choices, unit: &mut Unit) -> Temper {
     }
     unit.service.exec_start = vec![command(false)].into();
     unit.service.restart = restart(choices, unit.service.kind);
+    super::talk::dress(choices, &mut unit.service);
     if choices.pick(Label::Plain, 3) != 0 {
         commands(choices, &mut unit.service);
         restarts(choices, &mut unit.service);
