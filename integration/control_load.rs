@@ -153,7 +153,7 @@ impl Model {
                 self.main = None;
             }
             // SIGKILL took longer than TimeoutStopSec=, on a busy machine: rinit goes on without it.
-            "message" if text("message").contains("survived SIGKILL") => self.main = None,
+            "message" if text("message").contains("going on without them") => self.main = None,
             _ => {}
         }
     }

@@ -195,6 +195,7 @@ fn examples() -> Rinit {
     let step = "Type = \"oneshot\"\nExecStart = \"@probe@ ok\"";
     let web = format!("{wait}\nExecReload = \"@probe@ ok\"\nRestart = \"always\"");
     let sync = "ExecStart = \"@probe@ exit 3\"\nRestart = \"always\"\nRestartSec = \"1h\"";
+    let worker = format!("{wait}\nInstances = 2\nRollingUpdate = {{ MonitorSec = 0 }}");
     let backup = format!("{wait}\n[Install]\nEnabled = false");
     rinit()
         .unit("10-migrate", &unit("Database schema", "", step))
@@ -238,7 +239,7 @@ fn examples() -> Rinit {
         )
         .unit(
             "worker",
-            &unit("Background jobs", "BindsTo = \"db.service\"; After = \"db.service\"", wait),
+            &unit("Background jobs", "BindsTo = \"db.service\"; After = \"db.service\"", &worker),
         )
 }
 
@@ -254,6 +255,7 @@ fn normalised(text: &str, rinit: &Running) -> String {
             r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; [0-9a-z ]+ ago",
             "Sat 2026-01-31 12:00:00 UTC; 5min ago",
         ),
+        (r"since [0-9a-z ]+ ago", "since 5min ago"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "2026-01-31 12:00:00.000"),
         (r"(?m)^[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d", "Jan 31 12:00:00"),
         (r"\bpid \d+", "pid 42"),
@@ -296,7 +298,7 @@ fn examples_are_as_recorded() {
     rinit.wait_message("boot done");
     rinit.wait_state("report", "failed");
     rinit.wait_state("sync", "auto-restart");
-    for unit in ["web", "worker", "db", "cache", "mailer", "metrics", "proxy"] {
+    for unit in ["web", "worker@1", "worker@2", "db", "cache", "mailer", "metrics", "proxy"] {
         rinit.wait_start(unit, "ExecStart");
     }
     let (mut replayed, mut inside, mut commands) = (String::new(), false, 0);
@@ -349,4 +351,55 @@ fn on_a_terminal() {
     let screen = terminal.read_to_end();
     assert!(screen.contains("\r\x1b[K") && !screen.ends_with(')'), "{screen:?}");
     rinit.terminate();
+}
+
+/// `scale`, and what `status`, `show` and `list-units` make of instances; a roll tells how it goes.
+#[test]
+fn instances_are_scaled_shown_and_rolled() {
+    let web = "[Service]\nInstances = 2\nExecStart = \"@probe@ wait\"\n\
+               RollingUpdate = { MonitorSec = 0 }\n";
+    let setup = rinit().unit("web", web).service("plain", "wait", "");
+    let mut rinit = setup.start();
+    rinit.wait_state("web", "running");
+    for (arguments, code, out, err) in [
+        (&["status", "web"][..], 0, "Instances: 2 wanted, 2 ready\n", ""),
+        (&["scale", "web=3"], 0, "", ""),
+        (&["is-active", "web@3"], 0, "active\n", ""),
+        (&["list-units", "web*", "--no-legend", "--plain"], 0, "web@3.service loaded active", ""),
+        (&["status", "web"], 0, "|- web@2.service  running  pid ", ""),
+        (&["status", "web"], 0, "`- web@3.service  running  pid ", ""),
+        (&["show", "web", "-p", "InstancesWanted,InstancesReady"], 0, "InstancesReady=3", ""),
+        (&["show", "web@2", "-p", "InstanceOf", "--value"], 0, "web.service\n", ""),
+        (&["restart", "web"], 0, "web.service: 3 of 3 instances replaced\n", ""),
+        (&["scale", "web=1"], 0, "", ""),
+        (&["status", "web"], 0, "Instances: 1 wanted, 1 ready\n", ""),
+        (&["scale", "web=1", "--json"], 0, "\"result\":\"done\"", ""),
+        (&["scale", "plain=2"], 1, "", "plain.service has no Instances="),
+        (&["scale", "wbe=2"], 4, "", "did you mean web.service?"),
+        (&["scale", "web"], 64, "", "web=4"),
+        (&["scale", "web=many"], 64, "", "many is no number of instances"),
+    ] {
+        check(&rinit, arguments, code, out, err);
+    }
+    rinit.terminate().assert_code(0);
+}
+
+/// What a service says of itself, and what its probes say of it.
+#[test]
+fn words_and_health_are_shown() {
+    require!("systemd-notify");
+    let shell = "systemd-notify --ready --status='Half way' && exec sleep infinity";
+    let unit = format!(
+        "[Service]\nType = \"notify\"\nNotifyAccess = \"all\"\nWatchdogSec = \"1h\"\n\
+         ExecStart = [[\"/bin/sh\", \"-c\", \"{shell}\"]]\n[Health]\nExec = \"@probe@ ok\"\n"
+    );
+    let mut rinit = rinit().unit("web", &unit).start();
+    rinit.wait_state("web", "running");
+    check(&rinit, &["status", "web"], 0, "     Status: \"Half way\"\n", "");
+    check(&rinit, &["status", "web"], 0, "     Health: healthy\n", "");
+    let names = "Type,NotifyAccess,StatusText,Health,WatchdogUSec,NFileDescriptorStore";
+    let expected = "Type=notify\nNotifyAccess=all\nStatusText=Half way\nHealth=healthy\n\
+                    WatchdogUSec=1h\nNFileDescriptorStore=0\n";
+    check(&rinit, &["show", "web", "-p", names], 0, expected, "");
+    rinit.terminate().assert_code(0);
 }

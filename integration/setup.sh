@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a bare Debian 12, as root: packages, and a virtualenv for the
-# FastAPI apps and one for a foreign varlink client below target/. Run it again at any time: what is there is not touched.
+# Installs what the tests need on a bare Debian 12, as root: packages, and virtualenvs below
+# target/ for the FastAPI apps and for foreign clients of varlink and sd_notify. Run it again at
+# any time: what is there is not touched.
 #
 # What it cannot install is no error here: a test that misses a tool says so and is skipped, or
 # fails where RINIT_TEST_REQUIRE=all is set.
@@ -13,6 +14,7 @@ packages=(
   busybox-static   # a shell and tools for small images
   tini dumb-init   # peers: the same scenario against them
   python3 python3-venv
+  systemd          # systemd-notify, for the tests of readiness; nothing of it is started
   util-linux       # unshare: tests as PID 1 of a namespace
   wrk              # a second opinion on throughput in benches/workers
   procps
@@ -25,8 +27,11 @@ venv=target/fastapi-venv
 # The second has the first in it, and the servers that rinit is compared with.
 requirements=(integration/apps/fastapi{,-workers}/requirements.txt)
 
-varlink_venv=target/varlink-venv
-varlink_package='varlink==31.0.0'
+# A foreign client for each protocol that rinit speaks: virtualenv and package.
+foreign=(
+  'target/varlink-venv varlink==31.0.0'
+  'target/sdnotify-venv sdnotify==0.3.2'
+)
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -70,18 +75,18 @@ install_python_packages() {
   stamp >"$venv/stamp"
 }
 
-install_varlink() {
-  local wanted
-  wanted="$(python3 --version) $varlink_package"
-  if [ "$(cat "$varlink_venv/stamp" 2>/dev/null)" = "$wanted" ]; then
-    say "virtualenv: $varlink_venv is up to date"
+install_foreign() {
+  local venv="$1" package="$2" wanted
+  wanted="$(python3 --version) $package"
+  if [ "$(cat "$venv/stamp" 2>/dev/null)" = "$wanted" ]; then
+    say "virtualenv: $venv is up to date"
     return
   fi
-  say "virtualenv: making $varlink_venv"
-  rm -rf "$varlink_venv"
-  python3 -m venv "$varlink_venv"
-  "$varlink_venv/bin/pip" install --quiet --disable-pip-version-check "$varlink_package"
-  printf '%s\n' "$wanted" >"$varlink_venv/stamp"
+  say "virtualenv: making $venv"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$package"
+  printf '%s\n' "$wanted" >"$venv/stamp"
 }
 
 unpack_kernel() {
@@ -111,6 +116,9 @@ else
   install_packages
 fi
 install_python_packages
-install_varlink
+for pair in "${foreign[@]}"; do
+  # shellcheck disable=SC2086 # two words
+  install_foreign $pair
+done
 unpack_kernel
 say "done"

@@ -13,6 +13,8 @@
 mod launch;
 #[path = "probe/report.rs"]
 mod report;
+#[path = "probe/serve.rs"]
+mod serve;
 #[path = "probe/signal.rs"]
 mod signal;
 
@@ -84,6 +86,7 @@ fn perform_with_arguments<'a>(
         "touch" => std::fs::write(&rest[0], "").expect("touch"),
         "pidfile" => std::fs::write(&rest[0], std::process::id().to_string()).expect("pidfile"),
         "reuse" => reuse_pid(&rest[0]),
+        "serve" => serve::serve(number(0) as c_int),
         "read" => drop(std::fs::read(&rest[0]).expect("read")),
         "must-exist" => exit_unless(Path::new(&rest[0]).exists()),
         "append" => return append(rest),

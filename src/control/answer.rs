@@ -15,6 +15,8 @@ use crate::unit::{Problem, Severity, UnitName};
 pub enum Asked {
     /// Something about this unit.
     Unit(UnitName),
+    /// A number of instances of this unit.
+    Number(UnitName),
     /// Something about all of them.
     All,
     /// Units that were read again; with what was found in them, as the interface has it.
@@ -25,7 +27,7 @@ impl Asked {
     /// The one unit that it is about.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
-            Asked::Unit(unit) => Some(unit),
+            Asked::Unit(unit) | Asked::Number(unit) => Some(unit),
             Asked::All | Asked::Units(_) => None,
         }
     }
@@ -37,9 +39,12 @@ impl Asked {
 /// The manager said no.
 pub fn answer(reply: Reply, asked: Asked) -> Result<Value, Error> {
     let unit = asked.unit().map(|unit| unit.as_str().to_owned());
+    if reply == Reply::Done && matches!(asked, Asked::Number(_)) {
+        return Ok(job("done", "it counts from the next start on", &[]));
+    }
     let problems = match asked {
         Asked::Units(problems) => Some(problems),
-        Asked::Unit(_) | Asked::All => None,
+        Asked::Unit(_) | Asked::Number(_) | Asked::All => None,
     };
     match reply {
         Reply::Job { result, reason, also } => {

@@ -16,7 +16,7 @@ use crate::manager::state::ActiveState;
 use crate::manager::status::UnitStatus;
 use crate::manager::time::Timestamp;
 use crate::unit::process::ExitStatus;
-use crate::unit::service::{KillMode, Restart, ServiceType};
+use crate::unit::service::{KillMode, NotifyAccess, Restart, ServiceType};
 use crate::unit::{Dependency, Unit, UnitName};
 
 /// What only the shell knows.
@@ -29,6 +29,8 @@ pub struct Shell<'a> {
     pub now: Timestamp,
     /// The file was changed after it was read.
     pub file_changed: bool,
+    /// How many descriptors are stored for it.
+    pub n_stored: usize,
 }
 
 impl std::fmt::Debug for Shell<'_> {
@@ -63,6 +65,8 @@ pub fn properties(status: &UnitStatus, all: &[Arc<Unit>], shell: &Shell<'_>) -> 
     let Value::Object(fields) = of_the_run(status, shell) else { return Value::Null };
     properties.extend(fields);
     let Value::Object(fields) = of_the_unit(&status.unit) else { return Value::Null };
+    properties.extend(fields);
+    let Value::Object(fields) = of_the_instances(status, all) else { return Value::Null };
     properties.extend(fields);
     for (kind, names) in dependencies(&status.unit, all) {
         properties.insert(kind.to_owned(), json!(names));
@@ -109,6 +113,45 @@ fn of_the_run(status: &UnitStatus, shell: &Shell<'_>) -> Value {
         "RestartAttempt": status.attempt,
         "NeedDaemonReload": shell.file_changed,
         "Job": status.job.map_or("", |kind| kind.verb()),
+        "StatusText": status.status_text.as_deref().unwrap_or_default(),
+        "StatusErrno": status.status_errno.unwrap_or(0),
+        "NFileDescriptorStore": shell.n_stored,
+        "Health": health_word(status),
+        "InstanceOf": status.instance_of.as_ref().map_or("", UnitName::as_str),
+        "Exhausted": status.exhausted,
+    })
+}
+
+/// `healthy`, `unhealthy`; `unknown` until a probe was answered, and nothing without probes.
+fn health_word(status: &UnitStatus) -> &'static str {
+    let is_asked = status.unit.service.health.is_some() && status.instances.is_none();
+    match status.healthy {
+        Some(true) => "healthy",
+        Some(false) => "unhealthy",
+        None if is_asked && status.main.is_some() => "unknown",
+        None => "",
+    }
+}
+
+/// The instances of a service; 0 and nothing for any other.
+fn of_the_instances(status: &UnitStatus, all: &[Arc<Unit>]) -> Value {
+    let name = &status.unit.name;
+    let own = all.iter().filter(|unit| unit.instance_of.as_ref() == Some(name));
+    let names: Vec<&str> = own.map(|unit| unit.name.as_str()).collect();
+    let count = status.instances.as_ref();
+    let roll = count.and_then(|count| count.roll.as_ref());
+    let current = roll.map_or(&[][..], |roll| &roll.current);
+    json!({
+        "Instances": names,
+        "InstancesWanted": count.map_or(0, |count| count.wanted),
+        "InstancesReady": count.map_or(0, |count| count.ready),
+        "InstancesExhausted": count.map_or(0, |count| count.exhausted),
+        "InstancesOutdated": count.map_or(0, |count| count.outdated),
+        "Rolling": roll.is_some(),
+        "RollBack": roll.is_some_and(|roll| roll.back),
+        "RollDone": roll.map_or(0, |roll| roll.done),
+        "RollTotal": roll.map_or(0, |roll| roll.total),
+        "RollCurrent": current.iter().map(UnitName::as_str).collect::<Vec<_>>(),
     })
 }
 
@@ -133,7 +176,13 @@ fn of_the_unit(unit: &Unit) -> Value {
         "TimeoutStopUSec": service.timeout_stop.map_or(u64::MAX, usec),
         "KillMode": kill_mode_word(service.kill_mode),
         "KillSignal": service.kill_signal.number(),
-        "CanReload": !service.exec_reload.is_empty(),
+        "CanReload": !service.exec_reload.is_empty()
+            || service.kind == ServiceType::NotifyReload
+            || service.instances.is_some(),
+        "NotifyAccess": access_word(service.notify_access),
+        "WatchdogUSec": service.watchdog.map_or(0, usec),
+        "FileDescriptorStoreMax": service.descriptor_store_max,
+        "PIDFile": service.pid_file.as_deref().unwrap_or_default(),
         "User": exec.user.as_deref().unwrap_or_default(),
         "Group": exec.group.as_deref().unwrap_or_default(),
         "WorkingDirectory": directory,
@@ -186,6 +235,15 @@ fn type_word(kind: ServiceType) -> &'static str {
         ServiceType::Notify => "notify",
         ServiceType::NotifyReload => "notify-reload",
         ServiceType::Forking => "forking",
+    }
+}
+
+fn access_word(access: NotifyAccess) -> &'static str {
+    match access {
+        NotifyAccess::None => "none",
+        NotifyAccess::Main => "main",
+        NotifyAccess::Exec => "exec",
+        NotifyAccess::All => "all",
     }
 }
 

@@ -20,7 +20,7 @@ pub const BYTES_MAX: usize = 256 << 10;
 pub trait Event {
     /// About how many bytes it takes in memory.
     fn weight(&self) -> usize;
-    /// Whether it is about this unit.
+    /// Whether it is about this unit, or about one of its instances.
     fn is_of(&self, unit: &UnitName) -> bool;
     /// The JSON object that `Events` gives.
     fn json(&self) -> String;

@@ -71,6 +71,7 @@ pub enum Call {
     Cat { unit: String },
     Dependencies { unit: String },
     Job { kind: JobKind, unit: String, wait: bool },
+    Scale { unit: String, instances: u32, wait: bool },
     Kill { unit: String, signal: Signal, whom: KillWhom },
     ResetFailed { unit: Option<String> },
     DaemonReload,
@@ -136,6 +137,10 @@ fn ours(method: &str, given: &mut Parameters<'_>) -> Result<Option<Call>, Error>
         "Describe" => Call::Describe { unit: given.text("unit")? },
         "Cat" => Call::Cat { unit: given.text("unit")? },
         "Dependencies" => Call::Dependencies { unit: given.text("unit")? },
+        "Scale" => {
+            let (unit, instances) = (given.text("unit")?, given.count("instances")?);
+            Call::Scale { unit, instances, wait: given.flag("wait")?.unwrap_or(true) }
+        }
         "Kill" => {
             let (unit, signal) = (given.text("unit")?, given.text("signal")?);
             Call::Kill { unit, signal: read_signal(signal)?, whom: given.whom()? }
@@ -187,6 +192,11 @@ impl Parameters<'_> {
     fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| invalid(name))
+    }
+
+    fn count(&mut self, name: &'static str) -> Result<u32, Error> {
+        let number = self.take(name).and_then(Value::as_u64).and_then(|it| u32::try_from(it).ok());
+        number.ok_or_else(|| invalid(name))
     }
 
     fn whom(&mut self) -> Result<KillWhom, Error> {
@@ -293,6 +303,11 @@ mod tests {
                 r#"{"unit":"a.service","signal":"SIGHUP","whom":"main"}"#,
                 Call::Kill { unit: unit.clone(), signal: Signal::HUP, whom: KillWhom::Main },
             ),
+            (
+                "Scale",
+                r#"{"unit":"a.service","instances":0}"#,
+                Call::Scale { unit: unit.clone(), instances: 0, wait: true },
+            ),
             ("ResetFailed", r#"{"unit":null}"#, Call::ResetFailed { unit: None }),
             ("Events", r#"{"recent":true}"#, Call::Events { unit: None, recent: true }),
             ("Apply", r#"{"dry_run":true}"#, Call::Apply { dry_run: true }),
@@ -304,6 +319,9 @@ mod tests {
             ("Describe", r#"{"unit":1}"#, "unit"),
             ("Start", r#"{"unit":"a.service","wait":"no"}"#, "wait"),
             ("List", r#"{"unit":"a.service"}"#, "unit"),
+            ("Scale", r#"{"unit":"a.service"}"#, "instances"),
+            ("Scale", r#"{"unit":"a.service","instances":-1}"#, "instances"),
+            ("Scale", r#"{"unit":"a.service","instances":4294967296}"#, "instances"),
             ("Kill", r#"{"unit":"a.service","signal":"HUP","whom":"x"}"#, "whom"),
         ] {
             let error = Error::InvalidParameter { parameter: parameter.to_owned() };

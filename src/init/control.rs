@@ -25,7 +25,7 @@ use crate::control::describe;
 use crate::control::interface::{self, Call};
 use crate::control::protocol::Error;
 use crate::control::server::{Caller, Server, turn_away};
-use crate::manager::event::{ClientId, Event, JobKind, Request};
+use crate::manager::event::{ClientId, Event, Request};
 use crate::manager::status::UnitStatus;
 use crate::manager::time::Timestamp;
 use crate::sys::identity::Database;
@@ -323,6 +323,7 @@ impl Shell {
                 return None;
             }
             Call::Job { .. }
+            | Call::Scale { .. }
             | Call::Kill { .. }
             | Call::ResetFailed { .. }
             | Call::DaemonReload
@@ -339,7 +340,16 @@ impl Shell {
     /// The request that a call is.
     fn request(&mut self, caller: Caller, call: Call) -> Result<Event, Error> {
         let (asked, request) = match call {
-            Call::Job { kind, unit, wait } => return self.job(caller, kind, &unit, wait),
+            Call::Job { kind, unit, wait } => {
+                let unit = self.status_of(&unit)?.unit.name.clone();
+                let asked = Asked::Unit(unit.clone());
+                return self.job(caller, asked, Request::Job { kind, unit }, wait);
+            }
+            Call::Scale { unit, instances: count, wait } => {
+                let unit = self.status_of(&unit)?.unit.name.clone();
+                let asked = Asked::Number(unit.clone());
+                return self.job(caller, asked, Request::Scale { unit, count }, wait);
+            }
             Call::Kill { unit, signal, whom } => {
                 let unit = self.status_of(&unit)?.unit.name.clone();
                 (Asked::Unit(unit.clone()), Request::Kill { unit, whom, signal })
@@ -374,19 +384,17 @@ impl Shell {
     fn job(
         &mut self,
         caller: Caller,
-        kind: JobKind,
-        unit: &str,
+        asked: Asked,
+        request: Request,
         wait: bool,
     ) -> Result<Event, Error> {
-        let unit = self.status_of(unit)?.unit.name.clone();
         let from = self.report.recent().map(crate::control::events::Ring::next);
         let progress = from.filter(|_| caller.more && wait);
-        let asked = Asked::Unit(unit.clone());
         let client = self.control.server.ask(caller, asked, progress, wait)?;
         if !wait {
             self.control.not_waiting = Some((client, caller));
         }
-        Ok(Event::Request { client, request: Request::Job { kind, unit } })
+        Ok(Event::Request { client, request })
     }
 
     /// After an event was handled: who does not wait for the job that it asked for is told that
@@ -452,7 +460,8 @@ impl Shell {
         let wall = |at: Timestamp| clock::rfc3339(wall_now.saturating_sub(now.since(at)));
         let pid = |process| self.table.get(process).map(|process| process.pid);
         let file_changed = self.is_changed(&status.unit);
-        let shell = describe::Shell { wall: &wall, pid: &pid, now, file_changed };
+        let n_stored = self.notify.n_stored(&status.unit.name);
+        let shell = describe::Shell { wall: &wall, pid: &pid, now, file_changed, n_stored };
         json!({ "properties": describe::properties(status, &self.all_units(), &shell) })
     }
 

@@ -1,8 +1,10 @@
 //! The loop: next event, handle, perform every action, repeat.
 //!
 //! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
-//! an action brought, exec reports, deaths, units that became empty, signals, the timer; each
-//! event and all that follows from it before the next. **Invariant:** `Poll::poll` with the next
+//! an action brought, what processes say of themselves, exec reports, deaths (each after the last
+//! words of the dead), units that became empty, queues that did, probes, signals, clients, the
+//! timer; each event and all that follows from it before the next. **Invariant:** `Poll::poll`
+//! with the next
 //! deadline is the only call that waits, and no error ends the loop.
 
 use std::collections::VecDeque;
@@ -14,12 +16,17 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::control::Control;
+use super::main_process::Strangers;
 use super::members::Members;
+use super::notify::Notify;
 use super::perform::Performed;
-use super::processes::ProcessTable;
+use super::probe::Probes;
+use super::processes::{ProcessTable, Purpose};
+use super::ready_fd::ReadyPipes;
 use super::report::{Level, Reporter};
 use super::sockets::Holder;
 use super::spawn_plan::Spawner;
+use super::upward::Upward;
 use super::{ControlConfig, Reload};
 use crate::control::server::Server;
 use crate::manager::Manager;
@@ -36,8 +43,22 @@ const SIGNALS: Token = Token(0);
 const STDERR: Token = Token(1);
 /// The control socket.
 pub(super) const CONTROL: Token = Token(2);
+/// `NOTIFY_SOCKET`.
+pub(super) const NOTIFY: Token = Token(3);
 /// The error pipe of process n has token n + this.
-const FIRST_PIPE: usize = 3;
+const FIRST_PIPE: usize = 4;
+/// What follows has this much room each: no counter gets so far.
+const ROOM: usize = usize::MAX / 32;
+/// Connections of probes.
+pub(super) const FIRST_PROBE: usize = ROOM;
+/// Main processes that are not our children.
+pub(super) const FIRST_TAKEN: usize = 2 * ROOM;
+/// Descriptors that services stored.
+pub(super) const FIRST_STORED: usize = 3 * ROOM;
+/// The `NotificationFd=` of process n has token n + this.
+pub(super) const FIRST_READY: usize = 4 * ROOM;
+/// Up to here.
+const LAST: usize = 5 * ROOM;
 /// The clients of the control socket have tokens from here on: no process gets so far.
 pub(super) const FIRST_CLIENT: usize = usize::MAX / 2;
 
@@ -55,6 +76,15 @@ const NEWBORN: usize = 4;
 /// …and so many are asked for each one more.
 const NEWBORN_LOOKS: usize = 2;
 
+/// A process whose end is being handled, and what is done with it after that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ToForget {
+    /// A zombie of ours.
+    Child(Pid),
+    /// A dead main process that is somebody else's child.
+    Stranger(Pid),
+}
+
 /// The shell around the manager.
 #[derive(Debug)]
 pub struct Shell {
@@ -66,6 +96,11 @@ pub struct Shell {
     pub(super) sockets: Holder,
     pub(super) reload: Reload,
     pub(super) control: Control,
+    pub(super) notify: Notify,
+    pub(super) probes: Probes,
+    pub(super) strangers: Strangers,
+    pub(super) ready_pipes: ReadyPipes,
+    pub(super) upward: Upward,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -80,8 +115,8 @@ pub struct Shell {
     newborn: VecDeque<ProcessId>,
     /// Error pipes with news.
     ready: VecDeque<ProcessId>,
-    /// The zombie whose end is being handled.
-    to_reap: Option<Pid>,
+    /// Whose end is being handled.
+    pub(super) to_forget: Option<ToForget>,
     timer_given: bool,
     /// Standard error is full; it is in the poll until it is not.
     stuck: Option<RawFd>,
@@ -113,6 +148,11 @@ impl Shell {
             sockets: Holder::default(),
             reload,
             control: Control::new(control, server),
+            notify: Notify::new(),
+            probes: Probes::default(),
+            strangers: Strangers::default(),
+            ready_pipes: ReadyPipes::default(),
+            upward: Upward::default(),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -122,7 +162,7 @@ impl Shell {
             arrived: VecDeque::new(),
             newborn: VecDeque::new(),
             ready: VecDeque::new(),
-            to_reap: None,
+            to_forget: None,
             timer_given: false,
             stuck: None,
             poll_failed: false,
@@ -156,22 +196,38 @@ impl Shell {
         }
         self.members.flush(&self.table);
         self.after_event();
-        if let Some(pid) = self.to_reap.take() {
-            reap::reap(pid);
-            let unit = self.table.remove(pid).map(|process| process.unit);
-            self.members.reaped(pid, unit);
+        if let Some(gone) = self.to_forget.take() {
+            self.forget(gone);
         }
         None
+    }
+
+    fn forget(&mut self, gone: ToForget) {
+        let pid = match gone {
+            ToForget::Child(pid) => {
+                reap::reap(pid);
+                pid
+            }
+            ToForget::Stranger(pid) => pid,
+        };
+        let process = self.table.remove(pid);
+        if process.as_ref().is_some_and(|process| process.purpose == Purpose::Probe) {
+            self.members.no_leader(pid);
+        }
+        self.members.reaped(pid, process.map(|process| process.unit));
     }
 
     fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.inbox.pop_front() {
             return Some(event);
         }
+        if let Some(event) = self.next_notice().or_else(|| self.next_ready()) {
+            return Some(event);
+        }
         if let Some(event) = self.next_exec_report() {
             return Some(event);
         }
-        if let Some(event) = self.next_death() {
+        if let Some(event) = self.next_death().or_else(|| self.next_stranger()) {
             return Some(event);
         }
         if let Some(unit) = self.next_empty() {
@@ -179,6 +235,9 @@ impl Shell {
         }
         if let Some(unit) = self.sockets.next_quiet() {
             return Some(Event::Quiet { unit });
+        }
+        if let Some(event) = self.next_probed() {
+            return Some(event);
         }
         if let Some(signal) = self.next_signal() {
             return Some(Event::Signal(signal));
@@ -203,9 +262,13 @@ impl Shell {
         None
     }
 
+    fn is_probe(&self, id: ProcessId) -> bool {
+        self.table.get(id).is_some_and(|process| process.purpose == Purpose::Probe)
+    }
+
     /// Reads what a child says; whether it is the program now. A failure is kept for its death,
     /// which is its event.
-    fn take_report(&mut self, id: ProcessId) -> bool {
+    pub(super) fn take_report(&mut self, id: ProcessId) -> bool {
         let Some(process) = self.table.get_mut(id) else { return false };
         let Some(starting) = &mut process.starting else { return false };
         let state = starting.look();
@@ -221,7 +284,7 @@ impl Shell {
         }
         let starting = process.starting.take();
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
-            return true;
+            return process.purpose != Purpose::Probe;
         };
         process.exec_error = Some(Box::new(starting.describe(report)));
         false
@@ -290,8 +353,14 @@ impl Shell {
                     return std::mem::take(&mut self.awaits_nothing).then_some(Event::NothingLeft);
                 }
             };
+            if let Some(event) = self.last_words() {
+                return Some(event); // the zombie is seen again
+            }
             match self.table.id_of(pid) {
-                Some(process) => return Some(self.on_death(process, pid, exit)),
+                Some(process) => match self.on_death(process, pid, exit) {
+                    Some(event) => return Some(event),
+                    None => self.forget(ToForget::Child(pid)),
+                },
                 None => {
                     reap::reap(pid);
                     self.members.reaped(pid, None);
@@ -303,16 +372,26 @@ impl Shell {
 
     /// One of ours is a zombie. What it still had to say about its exec comes first; if that was
     /// success, it is an event of its own, and the zombie is seen again.
-    fn on_death(&mut self, id: ProcessId, pid: Pid, exit: ExitStatus) -> Event {
+    /// `None`: its end is nobody's event.
+    fn on_death(&mut self, id: ProcessId, pid: Pid, exit: ExitStatus) -> Option<Event> {
         if self.take_report(id) {
-            return Event::Execed { process: id };
+            return Some(Event::Execed { process: id });
         }
-        self.to_reap = Some(pid);
+        if self.take_ready(id) {
+            return Some(Event::SaidReady { process: id });
+        }
         let exec_error = self.table.get_mut(id).and_then(|process| {
             process.exited = true;
             process.exec_error.take().map(|error| *error)
         });
-        Event::Exited { process: id, exit, exec_error }
+        if self.is_probe(id) {
+            let answer = self.command_ended(id, exit, exec_error)?;
+            self.to_forget = Some(ToForget::Child(pid));
+            return Some(answer);
+        }
+        self.cancel_probes(id);
+        self.to_forget = Some(ToForget::Child(pid));
+        Some(Event::Exited { process: id, exit, exec_error })
     }
 
     /// Only once every death so far is known.
@@ -359,7 +438,13 @@ impl Shell {
         if let Some(warning) = self.members.warning() {
             self.report.message(Level::Warn, warning);
         }
+        for warning in self.sockets.close_unclaimed() {
+            self.report.message(Level::Warn, warning);
+        }
         self.tend_control();
+        self.drop_stored();
+        self.notify.new_turn();
+        self.upward.turn(now());
         self.unstick();
         self.watch_newborn();
         let timeout = self.timeout();
@@ -378,8 +463,10 @@ impl Shell {
                 SIGNALS => self.signals_ready = true,
                 STDERR => {}
                 CONTROL => self.control_ready(event),
+                NOTIFY => self.notify.knock(),
                 token if Shell::is_client(token) => self.control_ready(event),
                 token if Holder::is_ours(token) => self.socket_ready(event),
+                Token(token @ FIRST_PROBE..LAST) => self.on_token(token, event),
                 Token(token) => {
                     let number = token.saturating_sub(FIRST_PIPE);
                     self.ready.push_back(ProcessId(u64::try_from(number).unwrap_or(0)));
@@ -389,11 +476,25 @@ impl Shell {
         self.read_signals(); // deaths come before signals, and this is how they are announced
     }
 
+    /// Something of the ranges from [`FIRST_PROBE`] on has news.
+    fn on_token(&mut self, token: usize, event: &mio::event::Event) {
+        match token {
+            FIRST_READY.. => self.ready_pipes.knock(token - FIRST_READY),
+            FIRST_STORED.. => self.stored_event(token - FIRST_STORED, event),
+            FIRST_TAKEN.. => self.strangers.suspect(token - FIRST_TAKEN),
+            _ => self.probes.knock(token.saturating_sub(FIRST_PROBE)),
+        }
+    }
+
     /// How long nothing can happen; `None`: until something does.
     fn timeout(&self) -> Option<Duration> {
         let pending = self.deaths
             || self.members.has_questions()
             || self.signals_ready
+            || self.notify.has_work()
+            || self.probes.has_work()
+            || self.strangers.has_work()
+            || self.ready_pipes.has_work()
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()
             || !self.ready.is_empty()
@@ -405,6 +506,8 @@ impl Shell {
             self.manager.next_deadline(),
             self.control.next_deadline(),
             self.sockets.next_deadline(),
+            self.probes.next_deadline(),
+            self.upward.next_deadline(),
         ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.
@@ -420,6 +523,7 @@ impl Shell {
         let second = Duration::from_secs(1);
         self.signals.wait(timeout.unwrap_or(second).min(second));
         (self.signals_ready, self.deaths) = (true, true);
+        self.notify.knock();
         self.ready.extend(self.table.starting());
         self.read_signals();
     }

@@ -104,6 +104,13 @@ impl Members {
         self.leaders.insert((unit, pid));
     }
 
+    /// What this process began is over with it: nobody who belongs to it is left.
+    pub fn no_leader(&mut self, pid: Pid) {
+        if let Some((unit, _)) = self.groups.remove(&pid) {
+            self.leaders.remove(&(unit, pid));
+        }
+    }
+
     /// Repacks after a burst, as [`ProcessTable::shrink`] does.
     pub fn shrink(&mut self) {
         self.groups = std::mem::take(&mut self.groups).into_iter().collect();
@@ -120,6 +127,55 @@ impl Members {
             }
             None if self.blind => self.dirty.clone_from(&self.watched),
             Some(_) | None => {}
+        }
+    }
+
+    /// Whose a process is that is not in the table: from now on it is recorded as that.
+    pub fn identify(&mut self, pid: Pid, table: &ProcessTable) -> Option<UnitName> {
+        let stat = proc::stat(pid)?;
+        if self.recorded.get(&pid).is_none_or(|member| member.started != stat.started) {
+            let stats = ancestors(stat);
+            self.record(&stat, &stats, table);
+        }
+        self.recorded.get(&pid).map(|member| member.unit.clone())
+    }
+
+    /// Records a process as a unit's that none of its ties would show as such.
+    pub fn assign(&mut self, pid: Pid, started: u64, unit: &UnitName) {
+        self.forget(pid);
+        self.of_unit.entry(unit.clone()).or_default().insert(pid);
+        self.recorded.insert(pid, Member { unit: unit.clone(), started });
+    }
+
+    /// The living processes of a unit that are recorded now, and those that were born since.
+    pub fn living_of(&mut self, unit: &UnitName, table: &ProcessTable) -> Vec<Stat> {
+        self.look(table);
+        let pids: Vec<Pid> = self.of_unit.get(unit).into_iter().flatten().copied().collect();
+        pids.into_iter().filter_map(|pid| self.living(pid)).collect()
+    }
+
+    /// The unit has another name from now on.
+    pub fn rename(&mut self, from: &UnitName, to: &UnitName) {
+        for leader in self.leaders_of(from) {
+            self.leaders.remove(&(from.clone(), leader));
+            self.leaders.insert((to.clone(), leader));
+            if let Some((unit, _)) = self.groups.get_mut(&leader) {
+                *unit = to.clone();
+            }
+        }
+        for pid in self.of_unit.remove(from).unwrap_or_default() {
+            if let Some(member) = self.recorded.get_mut(&pid) {
+                member.unit = to.clone();
+            }
+            self.of_unit.entry(to.clone()).or_default().insert(pid);
+        }
+        for units in [&mut self.watched, &mut self.dirty, &mut self.answerable] {
+            if units.remove(from) {
+                units.insert(to.clone());
+            }
+        }
+        if let Some(kills) = self.pending.remove(from) {
+            self.pending.entry(to.clone()).or_default().extend(kills);
         }
     }
 
@@ -371,6 +427,19 @@ impl Members {
         }
         None
     }
+}
+
+/// A process, its parent, and so on up to us.
+fn ancestors(stat: Stat) -> BTreeMap<Pid, Stat> {
+    let mut found = BTreeMap::new();
+    let mut current = Some(stat);
+    while let Some(stat) = current {
+        if stat.pid == own_pid() || found.insert(stat.pid, stat).is_some() {
+            break;
+        }
+        current = proc::stat(stat.parent);
+    }
+    found
 }
 
 /// Every process that stems from us, as /proc shows it now.

@@ -5,18 +5,24 @@
 //! returns an error; what goes wrong is an event, a line, or the last stand.
 
 mod activation;
+mod capacity;
 mod conditions;
 mod control;
 mod event_loop;
 mod last_stand;
 mod level;
+mod main_process;
 mod members;
+mod notify;
 mod perform;
+mod probe;
 mod processes;
+mod ready_fd;
 pub mod report;
 mod socket;
 mod sockets;
 mod spawn_plan;
+mod upward;
 
 pub use control::ControlConfig;
 pub use last_stand::INTERNAL;
@@ -36,6 +42,7 @@ use crate::unit::load::Loaded;
 use event_loop::Shell;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
+use upward::Upward;
 
 /// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
 pub const SYSTEM: u8 = 71;
@@ -76,9 +83,9 @@ impl Ended {
 
 /// Runs the units until their end.
 pub fn run(
-    inherited: Inherited,
+    mut inherited: Inherited,
     environment: Environment,
-    units: UnitSet,
+    mut units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
     control: ControlConfig,
@@ -96,6 +103,19 @@ pub fn run(
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }
+    let (upward, warning) = Upward::new(&environment, event_loop::now());
+    if let Some(warning) = warning {
+        report.message(Level::Warn, warning);
+    }
+    let given = inherited.take_sockets();
+    for note in capacity::settle(&mut units) {
+        report.message(Level::Info, note);
+    }
+    let reload = Reload(Box::new(move || {
+        let mut loaded = (reload.0)();
+        capacity::settle(&mut loaded.units);
+        loaded
+    }));
     let spawner = spawner(inherited, environment, &config);
     let manager = Manager::new(units, config);
     last_stand::install_hook();
@@ -106,6 +126,8 @@ pub fn run(
             return Ended::with(SYSTEM);
         }
     };
+    shell.upward = upward;
+    shell.sockets.inherit(given);
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
         return Ended::with(SYSTEM);

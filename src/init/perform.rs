@@ -2,17 +2,20 @@
 //!
 //! **Invariant:** performing never fails and never waits; what went wrong is an event.
 
-use super::conditions;
-use super::event_loop::Shell;
+use super::event_loop::{Shell, now};
+use super::processes::{Process, Purpose};
 use super::report::Level;
 use super::sockets::Passed;
+use super::{conditions, spawn_plan};
 use crate::manager::event::{
     Action, Event, Fact, ProcessId, ProcessRole, SpawnError, SpawnRequest,
 };
 use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{errno_of, kill, proc, reason};
+use crate::unit::UnitName;
 use crate::unit::compact::compact;
 use crate::unit::process::Signal;
+use crate::unit::service::StandardStream;
 
 /// What became of an action.
 #[derive(Debug)]
@@ -44,8 +47,11 @@ impl Shell {
             Action::Reply { client, reply } => {
                 self.reply(client, reply);
             }
-            // No unit asks for these yet.
-            Action::Probe { .. } | Action::FindMain { .. } | Action::Rename { .. } => (),
+            Action::Probe { process, unit, kind } => {
+                return self.probe(process, &unit, kind).map_or(Performed::Done, Performed::Event);
+            }
+            Action::FindMain { unit } => return Performed::Event(self.find_main(&unit)),
+            Action::Rename { from, to } => self.rename(&from, &to),
             Action::Listen { unit, instances } => {
                 return Performed::Event(self.open_sockets(&unit, instances));
             }
@@ -58,7 +64,12 @@ impl Shell {
             }
             Action::Quiesce { unit } => self.sockets.quiesce(&unit),
             Action::Resume { unit } => self.sockets.resume(&unit),
-            Action::Load => return Performed::Event(self.load()),
+            Action::Load => {
+                self.upward.reloading(now());
+                let loaded = self.load();
+                self.upward.reloaded();
+                return Performed::Event(loaded);
+            }
             Action::Record(fact) => self.record(&fact),
             Action::Exit { code } => return Performed::Exit(code),
         }
@@ -82,31 +93,60 @@ impl Shell {
         Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 
+    /// The processes of a unit, and all that is known of them, have another name.
+    fn rename(&mut self, from: &UnitName, to: &UnitName) {
+        self.table.rename(from, to);
+        self.members.rename(from, to);
+        self.notify.rename(from, to);
+    }
+
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
         let process = request.process;
+        let error = match self.try_spawn(&request) {
+            Ok(()) => return Event::Spawned { process },
+            Err(error) => error,
+        };
+        Event::SpawnFailed { process, error }
+    }
+
+    fn try_spawn(&mut self, request: &SpawnRequest) -> Result<(), SpawnError> {
         let main = request.main.and_then(|main| Some(self.table.get(main)?.pid));
-        let passed = match request.role {
-            ProcessRole::ExecStart => self.sockets.passed(&request.unit),
+        let passed = self.passed_to(request);
+        let plan = self.spawner.plan(request, main, &passed);
+        let mut plan = plan.map_err(SpawnError::Permanent)?;
+        let (unit, role) = (&request.unit, request.role);
+        let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
+        if let Some(address) = address {
+            spawn_plan::tell(&mut plan, "NOTIFY_SOCKET", &address);
+        }
+        let ready = self.ready_pipe(request, &mut plan)?;
+        self.fork(plan, request).map_err(temporary("fork"))?;
+        if let Some((read, _write)) = ready {
+            self.watch_ready(request.process, read);
+        }
+        Ok(())
+    }
+
+    /// The sockets of a unit are its main process's only (sd_listen_fds(3)); after them come the
+    /// descriptors that it stored (sd_pid_notify_with_fds(3)).
+    fn passed_to(&self, request: &SpawnRequest) -> Passed {
+        match request.role {
+            ProcessRole::ExecStart => {
+                let mut passed = self.sockets.passed(&request.unit);
+                let exec = &request.unit.service.exec;
+                let streams = [&exec.standard_input, &exec.standard_output, &exec.standard_error];
+                // A socket that is a stream is one, and announces nothing.
+                if !streams.iter().any(|stream| **stream == Some(StandardStream::Socket)) {
+                    passed.sockets.extend(self.notify.stored(&request.unit.name));
+                }
+                passed
+            }
             ProcessRole::ExecCondition
             | ProcessRole::ExecStartPre
             | ProcessRole::ExecStartPost
             | ProcessRole::ExecReload
             | ProcessRole::ExecStop
             | ProcessRole::ExecStopPost => Passed::default(),
-        };
-        let plan = match self.spawner.plan(&request, main, &passed) {
-            Ok(plan) => plan,
-            Err(error) => {
-                return Event::SpawnFailed { process, error: SpawnError::Permanent(error) };
-            }
-        };
-        match self.fork(plan, &request) {
-            Ok(()) => Event::Spawned { process },
-            Err(error) => {
-                let errno = errno_of(&error);
-                let message = format!("fork: {}", reason(errno));
-                Event::SpawnFailed { process, error: SpawnError::Temporary { errno, message } }
-            }
         }
     }
 
@@ -114,14 +154,15 @@ impl Shell {
         let (pid, starting) = exec::spawn(plan)?;
         let (id, unit) = (request.process, &request.unit.name);
         self.members.spawned(pid, unit.clone(), request.invocation);
-        self.table.insert(id, pid, unit.clone(), starting);
+        let purpose = Purpose::Role(request.role);
+        self.table.insert(id, pid, unit.clone(), purpose, Some(starting));
         self.newborn(id);
         Ok(())
     }
 
     fn kill_process(&mut self, process: ProcessId, signal: Signal) {
         if let Some(process) = self.table.get(process) {
-            kill::child(process.pid, signal);
+            send(process, signal);
         }
     }
 
@@ -131,12 +172,30 @@ impl Shell {
         if let Some(process) = self.table.get(process)
             && proc::catches(process.pid, signal)
         {
-            kill::child(process.pid, signal);
+            send(process, signal);
         }
     }
 
     fn record(&mut self, fact: &Fact) {
+        self.note_end(fact);
+        self.upward.fact(fact);
         let table = &self.table;
         self.report.fact(fact, |process| Some(table.get(process)?.pid));
+    }
+}
+
+/// Only a child of ours is sure to be who has its pid.
+fn send(process: &Process, signal: Signal) {
+    match process.purpose {
+        Purpose::Taken { started } => kill::stranger(process.pid, started, signal),
+        Purpose::Role(_) | Purpose::Probe => kill::child(process.pid, signal),
+    }
+}
+
+/// An error of the system that may pass.
+pub(super) fn temporary(what: &'static str) -> impl Fn(std::io::Error) -> SpawnError {
+    move |error| {
+        let errno = errno_of(&error);
+        SpawnError::Temporary { errno, message: format!("{what}: {}", reason(errno)) }
     }
 }

@@ -1,23 +1,50 @@
-//! Which pid is which [`ProcessId`]: the processes that rinit forked and has not reaped.
+//! Which pid is which [`ProcessId`]: the processes that rinit forked or took as main processes.
 //!
-//! Not their descendants (`members`). **Invariant:** an entry leaves in the call that reaps its
-//! pid, so every pid in here is a child of ours, alive or a zombie, and never a stranger's.
+//! Not their descendants (`members`). **Invariant:** the entry of a child leaves in the call that
+//! reaps its pid, so it never stands for a stranger. A process that was taken (`MAINPID=`,
+//! `PIDFile=`) may be somebody else's child: it is known with its start time and signalled
+//! through a pidfd only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manager::event::ProcessId;
+use crate::manager::event::{ProcessId, ProcessRole};
 use crate::sys::Pid;
 use crate::sys::exec::Starting;
 use crate::unit::UnitName;
 use crate::unit::process::ExecError;
 
-/// One forked process.
+/// The shell's own names have this bit: processes that it took, and probes that it runs.
+/// The manager counts up from 0 and never gets so far.
+const OWN: u64 = 1 << 63;
+
+/// The number in a name of our own.
+pub fn own_number(id: ProcessId) -> usize {
+    usize::try_from(id.0 & !OWN).unwrap_or(usize::MAX)
+}
+
+/// What a process is here for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// The manager asked for it, as this of its unit.
+    Role(ProcessRole),
+    /// It was there already, and is the main process of its unit.
+    Taken {
+        /// When it started (proc(5)): with the pid, its identity.
+        started: u64,
+    },
+    /// It is an `Exec=` of `[Health]`: its end is the answer, and no event.
+    Probe,
+}
+
+/// One process.
 #[derive(Debug)]
 pub struct Process {
     /// Its pid.
     pub pid: Pid,
     /// Whose it is.
     pub unit: UnitName,
+    /// What it is here for.
+    pub purpose: Purpose,
     /// It is a zombie: its death is being handled.
     pub exited: bool,
     /// It has not become the program yet, as far as we know.
@@ -34,19 +61,47 @@ pub struct ProcessTable {
     by_id: BTreeMap<ProcessId, Process>,
     by_pid: BTreeMap<Pid, ProcessId>,
     of_unit: BTreeSet<(UnitName, ProcessId)>,
+    /// How many names of our own were given.
+    own: u64,
 }
 
 impl ProcessTable {
     /// Takes a new child in.
-    pub fn insert(&mut self, id: ProcessId, pid: Pid, unit: UnitName, starting: Starting) {
+    pub fn insert(
+        &mut self,
+        id: ProcessId,
+        pid: Pid,
+        unit: UnitName,
+        purpose: Purpose,
+        starting: Option<Starting>,
+    ) {
         self.by_pid.insert(pid, id);
         self.of_unit.insert((unit.clone(), id));
-        let (starting, exec_error) = (Some(starting), None);
-        let process = Process { pid, unit, exited: false, starting, watched: false, exec_error };
+        let (exited, watched, exec_error) = (false, false, None);
+        let process = Process { pid, unit, purpose, exited, starting, watched, exec_error };
         self.by_id.insert(id, process);
     }
 
-    /// Forgets a child; call it where it is reaped and nowhere else.
+    /// A name that neither the manager nor we have used.
+    pub fn own_id(&mut self) -> ProcessId {
+        self.own += 1;
+        ProcessId(OWN | self.own)
+    }
+
+    /// The unit has another name from now on.
+    pub fn rename(&mut self, from: &UnitName, to: &UnitName) {
+        let all = (from.clone(), ProcessId(0))..=(from.clone(), ProcessId(u64::MAX));
+        let ids: Vec<ProcessId> = self.of_unit.range(all).map(|(_, id)| *id).collect();
+        for id in ids {
+            self.of_unit.remove(&(from.clone(), id));
+            self.of_unit.insert((to.clone(), id));
+            if let Some(process) = self.by_id.get_mut(&id) {
+                process.unit = to.clone();
+            }
+        }
+    }
+
+    /// Forgets a process; call it where it is reaped, or was found dead, and nowhere else.
     pub fn remove(&mut self, pid: Pid) -> Option<Process> {
         let id = self.by_pid.remove(&pid)?;
         let process = self.by_id.remove(&id)?;
@@ -87,6 +142,13 @@ impl ProcessTable {
         self.of_unit.range(all).filter_map(|(_, id)| self.by_id.get(id))
     }
 
+    /// Those of a unit that have not said yet whether exec worked.
+    pub fn starting_of(&self, unit: &UnitName) -> Vec<ProcessId> {
+        let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
+        let ids = self.of_unit.range(all).map(|(_, id)| *id);
+        ids.filter(|id| self.get(*id).is_some_and(|process| process.starting.is_some())).collect()
+    }
+
     /// Whether a child of the unit lives.
     pub fn lives(&self, unit: &UnitName) -> bool {
         self.of_unit(unit).any(|process| !process.exited)
@@ -98,7 +160,7 @@ impl ProcessTable {
         starting.map(|(id, _)| *id)
     }
 
-    /// Every child.
+    /// Every one.
     pub fn all(&self) -> impl Iterator<Item = &Process> {
         self.by_id.values()
     }

@@ -137,7 +137,9 @@ impl Event for Recorded {
     fn is_of(&self, unit: &UnitName) -> bool {
         match &self.said {
             Said::Message { .. } => false,
-            Said::Fact { fact, .. } => unit_of(fact) == Some(unit),
+            Said::Fact { fact, .. } => {
+                unit_of(fact).is_some_and(|of| of == unit || of.is_numbered_of(unit))
+            }
         }
     }
 
@@ -284,6 +286,7 @@ impl Reporter {
                     | SubState::StartPre
                     | SubState::Start
                     | SubState::StartPost
+                    | SubState::Listening
                     | SubState::Exited
                     | SubState::Reload
                     | SubState::Stop
@@ -493,7 +496,20 @@ fn describe(fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) -> Line {
             );
             Line::new(Level::of(fact), "message", Some(unit), message)
         }
-        Fact::Exhausted { .. } | Fact::Scaled { .. } | Fact::Roll { .. } => rolling::describe(fact),
+        Fact::Exhausted { unit, burst, interval, up, total, delay } => {
+            let message = rolling::exhausted(*burst, *interval, (*up, *total), *delay);
+            let fields = vec![("delay_usec", json!(micros(*delay)))];
+            Line::new(Level::of(fact), "message", Some(unit), message).with(fields)
+        }
+        Fact::Scaled { unit, from, to } => {
+            let message = format!("{to} instances are wanted now, instead of {from}");
+            Line::new(Level::of(fact), "message", Some(unit), message)
+        }
+        Fact::Roll { unit, what, done, total } => {
+            let message = rolling::roll(what, *done, *total);
+            let fields = vec![("done", json!(done)), ("total", json!(total))];
+            Line::new(Level::of(fact), "roll", Some(unit), message).with(fields)
+        }
         Fact::ListenFailed { unit, reason } => {
             Line::new(Level::of(fact), "message", Some(unit), format!("not started: {reason}"))
         }

@@ -2,10 +2,10 @@
 //!
 //! Part of `report`.
 
-use serde_json::json;
+use std::time::Duration;
 
-use super::{Level, Line, describe_whole, micros, span};
-use crate::manager::event::{Fact, RollEvent};
+use super::span;
+use crate::manager::event::RollEvent;
 
 /// What the texts of such a fact take.
 pub(super) fn weight(what: &RollEvent) -> usize {
@@ -22,31 +22,20 @@ pub(super) fn weight(what: &RollEvent) -> usize {
     }
 }
 
-pub(super) fn describe(fact: &Fact) -> Line {
-    match fact {
-        Fact::Exhausted { unit, burst, interval, up, total, delay } => {
-            let (interval, every) = (span(*interval), span(*delay));
-            let message = format!(
-                "{burst} starts in {interval} were not enough; {up} of {total} instances are up, \
-                 so it is tried again every {every}"
-            );
-            let fields = vec![("delay_usec", json!(micros(*delay)))];
-            Line::new(Level::of(fact), "message", Some(unit), message).with(fields)
-        }
-        Fact::Scaled { unit, from, to } => {
-            let message = format!("{to} instances are wanted now, instead of {from}");
-            Line::new(Level::of(fact), "message", Some(unit), message)
-        }
-        Fact::Roll { unit, what, done, total } => {
-            let message = roll(what, *done, *total);
-            let fields = vec![("done", json!(done)), ("total", json!(total))];
-            Line::new(Level::of(fact), "roll", Some(unit), message).with(fields)
-        }
-        other => describe_whole(other),
-    }
+pub(super) fn exhausted(
+    burst: u32,
+    interval: Duration,
+    (up, total): (u32, u32),
+    delay: Duration,
+) -> String {
+    let (interval, every) = (span(interval), span(delay));
+    format!(
+        "{burst} starts in {interval} were not enough; {up} of {total} instances are up, \
+         so it is tried again every {every}"
+    )
 }
 
-fn roll(what: &RollEvent, done: u32, total: u32) -> String {
+pub(super) fn roll(what: &RollEvent, done: u32, total: u32) -> String {
     let undone = if done == 1 { "1 replacement is" } else { "replacements are" };
     match what {
         RollEvent::Begun => format!("replacing {total} instances"),

@@ -159,3 +159,40 @@ fn a_timeout_names_its_cause() {
     let ignored = |signal| Fact::SignalIgnored { signal };
     check(ignored(Signal::CONT), Level::Debug, "rinit: SIGCONT means nothing here");
 }
+
+#[test]
+fn what_a_service_said_or_failed_to_say() {
+    let timed_out = |state, signal| Fact::TimedOut {
+        unit: web(),
+        state,
+        after: Duration::from_secs(90),
+        signal,
+        missing: "READY=1".to_owned(),
+    };
+    let text = "rinit: web.service: start took longer than 1min 30s, sending SIGTERM: waited for \
+                READY=1";
+    check(timed_out(SubState::Start, Some(Signal::TERM)), Level::Warn, text);
+    let text = "rinit: web.service: reload took longer than 1min 30s, running on: waited for \
+                READY=1";
+    check(timed_out(SubState::Reload, None), Level::Warn, text);
+    let reason = "its main process ended (exited with status 0) before READY=1".to_owned();
+    let text = "rinit: web.service: its main process ended (exited with status 0) before READY=1: \
+                that is a failure (protocol)";
+    check(Fact::Protocol { unit: web(), reason }, Level::Error, text);
+    let period = Some(Duration::from_secs(30));
+    let text = "rinit: web.service: no WATCHDOG=1 for 30s (WatchdogSec=), sending SIGABRT";
+    check(Fact::Watchdog { unit: web(), period, signal: Signal::ABRT }, Level::Error, text);
+    let health = |stops| Fact::Health {
+        unit: web(),
+        healthy: false,
+        why: "connection refused".to_owned(),
+        after: 3,
+        stops,
+    };
+    let text = "rinit: web.service: unhealthy after 3 bad probes in a row: connection refused; \
+                stopping it (OnUnhealthy=restart)";
+    check(health(true), Level::Error, text);
+    let text = "rinit: web.service: unhealthy after 3 bad probes in a row: connection refused; \
+                it counts as not ready (OnUnhealthy=none)";
+    check(health(false), Level::Error, text);
+}

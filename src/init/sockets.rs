@@ -79,6 +79,8 @@ pub struct Passed {
 #[derive(Debug, Default)]
 pub struct Holder {
     units: BTreeMap<UnitName, Held>,
+    /// What a parent holds for us, until a unit claims it.
+    given: Vec<(OwnedFd, String)>,
     emptying: Vec<Emptying>,
     tokens: BTreeMap<usize, UnitName>,
     next_token: usize,
@@ -101,10 +103,19 @@ impl Holder {
         let mut places = Vec::new();
         let old = self.units.get(&unit.name).map_or(&[][..], |held| &held.places);
         // First everything that is missing, so that an error leaves what was there.
+        let names =
+            [socket.descriptor_name.as_deref(), Some(unit.name.as_str()), Some(unit.name.stem())];
+        let given = &mut self.given;
         for wanted in &socket.listen {
             let known = old.iter().find(|place| place.listen == *wanted);
             let have = known.map_or(0, |place| place.sockets.len());
             let at = known.map(|place| place.address.clone());
+            if known.is_none()
+                && let Some(place) = claim(given, wanted, &names)
+            {
+                places.push(place);
+                continue;
+            }
             places.push(open_place(wanted, unit, socket, (have, at), per_place, warnings)?);
         }
         let known = self.units.remove(&unit.name).map(|held| (held.places, held.sources));
@@ -124,6 +135,20 @@ impl Holder {
         let held = Held { socket: (**socket).clone(), places, sources, watched: Vec::new() };
         self.units.insert(unit.name.clone(), held);
         Ok(())
+    }
+
+    /// Sockets that a parent passed to rinit: the units claim them by name or address.
+    pub fn inherit(&mut self, given: Vec<(OwnedFd, String)>) {
+        self.given = given;
+    }
+
+    /// Closes what no unit has claimed by the time that all have what they need; a sentence each.
+    pub fn close_unclaimed(&mut self) -> Vec<String> {
+        let sentence = |(fd, name): (OwnedFd, String)| {
+            let address = listener::local_address(fd.as_fd()).unwrap_or(Address::Unnamed);
+            format!("the inherited socket {name:?} at {address} is no unit's; closed")
+        };
+        std::mem::take(&mut self.given).into_iter().map(sentence).collect()
     }
 
     /// Ends listening for everybody, and lets go.
@@ -240,6 +265,12 @@ impl Holder {
         all.filter_map(|fd| listener::inode(fd.as_fd()).ok()).collect()
     }
 
+    /// How many connections wait for the unit; `None`: it has no socket that could say.
+    pub fn queued(&self, unit: &UnitName) -> Option<u32> {
+        let lengths = self.of(unit).filter_map(|(_, fd)| listener::queue_length(fd.as_fd()).ok());
+        lengths.reduce(u32::saturating_add)
+    }
+
     /// Where a probe without an address of its own goes: the first TCP stream.
     pub fn first_address(&self, unit: &Unit) -> Option<SocketAddr> {
         let owner = unit.instance_of.as_ref().unwrap_or(&unit.name);
@@ -347,6 +378,36 @@ impl Place {
     }
 }
 
+/// An inherited socket of this kind that has one of these names, or else this address.
+fn claim(
+    given: &mut Vec<(OwnedFd, String)>,
+    wanted: &Listen,
+    names: &[Option<&str>],
+) -> Option<Place> {
+    let is_kind = |fd: &OwnedFd| {
+        let kind = listener::kind(fd.as_fd()).ok().flatten();
+        wanted.kind != ListenKind::Fifo && kind == Some(kind_of(wanted.kind))
+    };
+    let at = |fd: &OwnedFd| listener::local_address(fd.as_fd()).unwrap_or(Address::Unnamed);
+    let named = |(fd, name): &(OwnedFd, String)| is_kind(fd) && names.contains(&Some(name));
+    let placed = |(fd, _): &(OwnedFd, String)| is_kind(fd) && is_at(&wanted.address, &at(fd));
+    let found = given.iter().position(named).or_else(|| given.iter().position(placed))?;
+    let (fd, _) = given.remove(found);
+    Some(Place { listen: wanted.clone(), address: at(&fd), sockets: vec![fd] })
+}
+
+fn is_at(wanted: &ListenAddress, address: &Address) -> bool {
+    match (wanted, address) {
+        (ListenAddress::Port(port), Address::Inet(at)) => {
+            at.port() == *port && at.ip().is_unspecified()
+        }
+        (ListenAddress::Ip(wanted), Address::Inet(at)) => wanted == at,
+        (ListenAddress::Path(wanted), Address::Path(at)) => Path::new(wanted) == at,
+        (ListenAddress::Abstract(wanted), Address::Abstract(at)) => wanted.as_bytes() == at,
+        (_, _) => false,
+    }
+}
+
 /// Also for those who hold it beside us; a FIFO is none, and a datagram socket is not connected.
 fn end(fd: &OwnedFd) {
     let _ = listener::shutdown(fd.as_fd());
@@ -409,11 +470,7 @@ fn plan(wanted: &Listen, unit: &Unit, socket: &Socket) -> Result<listen::Listen,
             listen::ListenAddress::At(Address::Abstract(name.clone().into_bytes()))
         }
     };
-    let kind = match wanted.kind {
-        ListenKind::Stream | ListenKind::Fifo => SocketKind::Stream,
-        ListenKind::Datagram => SocketKind::Datagram,
-        ListenKind::SequentialPacket => SocketKind::SequentialPacket,
-    };
+    let kind = kind_of(wanted.kind);
     let number = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     let mut plan = listen::Listen::new(address, kind);
     plan.bind_ipv6_only = match socket.bind_ipv6_only {
@@ -433,6 +490,14 @@ fn plan(wanted: &Listen, unit: &Unit, socket: &Socket) -> Result<listen::Listen,
     plan.nonblocking = unit.service.non_blocking;
     plan.access = access(socket)?;
     Ok(plan)
+}
+
+fn kind_of(kind: ListenKind) -> SocketKind {
+    match kind {
+        ListenKind::Stream | ListenKind::Fifo => SocketKind::Stream,
+        ListenKind::Datagram => SocketKind::Datagram,
+        ListenKind::SequentialPacket => SocketKind::SequentialPacket,
+    }
 }
 
 /// The kernel counts whole seconds; a part of one is one more, for 0 would be off.

@@ -84,17 +84,37 @@ impl Spawner {
         main: Option<Pid>,
         passed: &Passed,
     ) -> Result<ExecPlan, ExecError> {
-        let unit = &request.unit;
-        let exec = &unit.service.exec;
-        let command = commands(unit, request.role).get(request.index).ok_or_else(|| {
+        let found = commands(&request.unit, request.role).get(request.index);
+        let command = found.ok_or_else(|| {
             let role = request.role.directive();
             failure(ExecStage::Exec, 0, format!("{role}: no command {}", request.index))
         })?;
+        self.plan_of(request, command, main, passed)
+    }
+
+    /// The plan for a command that is run as the request says.
+    ///
+    /// # Errors
+    /// As [`Spawner::plan`].
+    pub fn plan_of(
+        &self,
+        request: &SpawnRequest,
+        command: &ExecCommand,
+        main: Option<Pid>,
+        passed: &Passed,
+    ) -> Result<ExecPlan, ExecError> {
+        let unit = &request.unit;
+        let exec = &unit.service.exec;
         let account = account(exec)?;
         let is_main = request.role == ProcessRole::ExecStart;
         let activation = Activation::new(passed, exec, is_main)?;
         let mut environment = self.environment(request, account.as_ref(), main)?;
         activation.announce(&mut environment);
+        let mut pid_variables = activation.pid_variables();
+        if let Some(period) = unit.service.watchdog.filter(|_| is_main) {
+            environment.insert("WATCHDOG_USEC".into(), period.as_micros().to_string().into());
+            pid_variables.push(c"WATCHDOG_PID".into());
+        }
         let is_commands = self.command.as_ref() == Some(&unit.name);
         let is_command = is_commands && request.role == ProcessRole::ExecStart;
         let privileged = command.full_privileges || command.no_setuid;
@@ -105,7 +125,7 @@ impl Spawner {
             candidates: candidates(command, exec, &environment)?,
             argv: c_strings(command.argv(&environment))?,
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
-            pid_variables: activation.pid_variables(),
+            pid_variables,
             descriptors: activation.descriptors,
             grouping: self.grouping(is_command),
             stdio: stdio(exec, is_commands, activation.stream)?,
@@ -200,6 +220,13 @@ impl Spawner {
         apply_unset(&mut environment, &exec.unset_environment);
         Ok(environment)
     }
+}
+
+/// Sets a variable that no unit can set otherwise.
+pub fn tell(plan: &mut ExecPlan, name: &str, value: &str) {
+    let prefix = format!("{name}=");
+    plan.envp.retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
+    plan.envp.extend(CString::new(prefix + value));
 }
 
 fn set_result(

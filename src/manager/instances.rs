@@ -484,9 +484,15 @@ impl Manager {
 
     fn state_while_up(&self, unit: &UnitName, group: &Group, census: Census) -> SubState {
         let never_up = self.services.get(unit).is_some_and(|it| it.state == SubState::Start);
+        // One that a client restarts is down only for a moment.
+        let starts = |name: &UnitName| self.jobs.get(name).is_some_and(super::job::Job::starts);
+        let restarts = group.members.iter().any(starts);
         if census.up > 0 || group.wanted == 0 && !group.starting {
             SubState::Running
-        } else if census.coming > 0 || !group.returning.is_empty() && census.leaving == 0 {
+        } else if census.coming > 0
+            || restarts
+            || !group.returning.is_empty() && census.leaving == 0
+        {
             if never_up { SubState::Start } else { SubState::AutoRestart }
         } else if census.leaving > 0 {
             if never_up { SubState::Start } else { SubState::StopSigterm }

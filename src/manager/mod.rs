@@ -169,6 +169,7 @@ impl Manager {
                 self.with_owner(process, |service, out| {
                     service.on_probed(out, process, kind, outcome);
                 });
+                self.touch_owner(process);
             }
             Event::FoundMain { unit, main } => {
                 self.with(&unit, |service, out| service.on_found_main(out, main));
@@ -238,6 +239,12 @@ impl Manager {
         Some(service)
     }
 
+    /// The instance of this process may serve now, or not any more.
+    fn touch_owner(&mut self, process: ProcessId) {
+        let group = self.out.processes.get(&process).and_then(|unit| self.group_of(unit));
+        self.touched.extend(group.cloned());
+    }
+
     fn on_timer(&mut self) {
         let now = self.out.now;
         let due: Vec<UnitName> = self
@@ -251,13 +258,14 @@ impl Manager {
             let late = |service: &Service| service.next_deadline().is_some_and(|at| at <= now);
             let quiescing = |service: &Service| service.is_quiescing() && late(service);
             if self.services.get(&unit).is_some_and(quiescing) {
-                self.on_quiet(&unit);
+                self.end_quiescing(&unit);
             } else if self.may_go_on(&unit) {
                 self.with(&unit, Service::on_timer);
             }
             let group = self.group_of(&unit).unwrap_or(&unit);
             if self.groups.contains_key(group) {
-                self.touched.insert(group.clone());
+                let group = group.clone();
+                self.touched.insert(group);
             }
         }
         self.on_shutdown_timer();

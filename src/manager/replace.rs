@@ -96,7 +96,7 @@ impl Manager {
                 None => self.release_from_roll(&name),
             },
             Step::Watched { until, old } => {
-                if !service.is_some_and(Service::is_up) {
+                if !service.is_some_and(Service::serves) {
                     self.fail_step(unit, number, &name, "stay up");
                     return;
                 }

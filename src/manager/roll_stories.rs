@@ -130,32 +130,36 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
     check(
         &mut rig,
         expect![[r#"
-        steer web [1]
-        web@2 running > stop-sigterm
-        kill web@2 SIGTERM
-        web@2 stop-sigterm > dead
-        reply Job { result: Done, reason: "", also: [] }
-        web@2 stop job done
-        web@1 running > stop-sigterm
-        web running > stop-sigterm
-        steer web []
-        web@1 restarts, 1. in a row
-        web@1 stop-sigterm > auto-restart
-        web stop-sigterm > auto-restart
-        -- 0.096404s
-        web@1 auto-restart > condition
-        web@1 condition > start
-        spawn web@1 ExecStart
-        web@1 start > running
-        web auto-restart > running
-        steer web [1]
-        web scaled 2 > 0
-        steer web []
-        web@1 running > stop-sigterm
-        kill web@1 SIGTERM
-        web@1 stop-sigterm > dead
-        reply Job { result: Done, reason: "", also: [] }
-    "#]],
+            steer web [1]
+            web@2 running > stop
+            quiesce web@2
+            web@2 stop > stop-sigterm
+            kill web@2 SIGTERM
+            web@2 stop-sigterm > dead
+            reply Job { result: Done, reason: "", also: [] }
+            web@2 stop job done
+            web@1 running > stop-sigterm
+            web running > stop-sigterm
+            steer web []
+            web@1 restarts, 1. in a row
+            web@1 stop-sigterm > auto-restart
+            web stop-sigterm > auto-restart
+            -- 0.096404s
+            web@1 auto-restart > condition
+            web@1 condition > start
+            spawn web@1 ExecStart
+            web@1 start > running
+            web auto-restart > running
+            steer web [1]
+            web scaled 2 > 0
+            steer web []
+            web@1 running > stop
+            quiesce web@1
+            web@1 stop > stop-sigterm
+            kill web@1 SIGTERM
+            web@1 stop-sigterm > dead
+            reply Job { result: Done, reason: "", also: [] }
+        "#]],
     );
 }
 

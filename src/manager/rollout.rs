@@ -151,7 +151,11 @@ impl Manager {
         group.declare(&target, &capacity);
         let wanted = group.wanted;
         let known = |number: &u32| self.services.contains_key(&unit.numbered(*number));
-        let queue: VecDeque<u32> = (1..=wanted).filter(known).collect();
+        let serves =
+            |number: &u32| self.services.get(&unit.numbered(*number)).is_some_and(Service::serves);
+        // Those that do not serve come first: so no more are missing than may be.
+        let (up, down): (Vec<u32>, Vec<u32>) = (1..=wanted).filter(known).partition(serves);
+        let queue: VecDeque<u32> = down.into_iter().chain(up).collect();
         let of = |number: &u32| (*number, Arc::new(instance(&target, *number)));
         let update = target.service.rolling_update;
         let roll = Roll {

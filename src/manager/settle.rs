@@ -138,6 +138,8 @@ impl Manager {
             self.run_stop(unit);
         } else if job.roll {
             self.run_roll(unit);
+        } else if job.starts() && self.sockets.are_opening() {
+            // Looked at again when they are open.
         } else if job.starts() {
             self.run_start(unit, &definition);
         } else {

@@ -37,10 +37,9 @@ impl Manager {
 
     /// In command mode every signal is the COMMAND's; SIGTERM starts the budget as well.
     fn pass_to_command(&mut self, signal: Signal, unit: UnitName, process: ProcessId) {
-        let stopping = self
-            .services
-            .get(&unit)
-            .is_some_and(|service| service.state.active_state() == ActiveState::Deactivating);
+        let stopping = self.services.get(&unit).is_some_and(|service| {
+            service.state.active_state() == ActiveState::Deactivating && !service.is_quiescing()
+        });
         let stops = signal == Signal::TERM || self.config.stop_signal == Some(signal);
         // The stop itself sends KillSignal=, which is SIGTERM: once is enough.
         if !stops || signal != Signal::TERM || stopping {

@@ -176,15 +176,14 @@ fn a_port_in_use_fails_the_start() {
     check(
         &mut rig,
         expect![[r#"
-        listen web
-        web cannot listen: bind 0.0.0.0:80: Address already in use
-        web dead > condition
-        web condition > failed
-        web start job failed: bind 0.0.0.0:80: Address already in use
-        stopping: Failed("web.service")
-        next start job canceled: rinit is stopping
-        exit 1
-    "#]],
+            listen web
+            web cannot listen: bind 0.0.0.0:80: Address already in use
+            web dead > failed
+            web start job failed: bind 0.0.0.0:80: Address already in use
+            stopping: Failed("web.service")
+            next start job canceled: rinit is stopping
+            exit 1
+        "#]],
     );
     assert_eq!(rig.exit, Some(1));
 }
@@ -289,10 +288,106 @@ fn connections_that_start_it_in_vain_close_the_socket() {
     check(
         &mut rig,
         expect![[r#"
-        lazy trigger limit hit
-        unlisten lazy
-        lazy dead > condition
-        lazy condition > failed
+            lazy trigger limit hit
+            unlisten lazy
+            lazy dead > failed
+        "#]],
+    );
+}
+
+/// `stem.socket` for `stem.service`, and the service, which comes after it.
+fn separate(stem: &str) -> [Unit; 2] {
+    let mut socket = listening(stem);
+    socket.name = crate::unit::UnitName::parse(&format!("{stem}.socket")).unwrap();
+    socket.service = crate::unit::service::Service::default();
+    let own = vec![crate::unit::Dependency { name: socket.name.clone(), span: None }];
+    let mut service = simple(stem);
+    service.started_by = StartedBy::Demand;
+    service.failure_action = ExitAction::None;
+    service.after = own.clone().into();
+    service.wants = own.clone().into();
+    service.sockets = own;
+    [socket, service]
+}
+
+#[test]
+fn a_socket_unit_outlives_its_service() {
+    let mut rig = Rig::new(separate("web").into());
+    let socket = crate::unit::UnitName::parse("web.socket").unwrap();
+    rig.boot();
+    rig.event(Event::Connection { unit: socket.clone() });
+    rig.exits("web", 0);
+    rig.event(Event::Connection { unit: socket });
+    rig.queued.insert(crate::unit::UnitName::parse("web.socket").unwrap());
+    rig.signal(Signal::TERM);
+    rig.pass(700);
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web dead > condition
+        web condition > listening
+        web start job done
+        booted
+        await web
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web listening > running
+        web start > running
+        web start job done
+        web running > stop-sigterm
+        web stop-sigterm > dead
+        web running > listening
+        await web
+        web dead > condition
+        web condition > start
+        spawn web ExecStart
+        web listening > running
+        web start > running
+        web start job done
+        stopping: Signal(SIGTERM)
+        web running > stop
+        quiesce web
+        -- 0.500000s
+        web stop > stop-sigterm
+        kill web SIGTERM
+        web stop-sigterm > dead
+        web running > dead
+        unlisten web
+        exit 0
     "#]],
+    );
+    assert_eq!(rig.exit, Some(0));
+}
+
+#[test]
+fn a_socket_fails_with_a_service_that_used_up_its_starts() {
+    let [socket, mut service] = separate("web");
+    service.start_limit_burst = 2;
+    let mut rig = Rig::new(vec![socket, service, simple("other")]);
+    let socket = crate::unit::UnitName::parse("web.socket").unwrap();
+    rig.boot();
+    for _ in 0..2 {
+        rig.event(Event::Connection { unit: socket.clone() });
+        rig.exits("web", 1);
+    }
+    rig.log();
+    rig.event(Event::Connection { unit: socket });
+    check(
+        &mut rig,
+        expect![[r#"
+            web failed > condition
+            web start limit hit
+            web condition > failed
+            web start job failed: its result is start-limit-hit
+            web listening > failed
+            stopping: Failed("web.socket")
+            other running > stop-sigterm
+            kill other SIGTERM
+            unlisten web
+            other stop-sigterm > dead
+            exit 1
+        "#]],
     );
 }

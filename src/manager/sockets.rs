@@ -26,7 +26,7 @@ use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
 use super::time::Timestamp;
-use crate::unit::{StartedBy, Unit, UnitName};
+use crate::unit::{Unit, UnitKind, UnitName};
 
 /// A queue that is not empty by then is left to the workers as it is.
 const QUIESCE_MOST: Duration = Duration::from_millis(500);
@@ -47,9 +47,13 @@ struct Held {
     asked: bool,
     /// A connection is waited for.
     awaited: bool,
+    /// One came, and was not waited for again since.
+    connected: bool,
     triggers: StartLimit,
     /// Connects are refused already: the sockets are about to be closed.
     quiet: bool,
+    /// And nobody waits in their queues.
+    emptied: bool,
     close_at: Option<Timestamp>,
 }
 
@@ -63,6 +67,11 @@ impl Sockets {
     /// When the sockets of a unit are to be closed.
     pub fn close_at(&self, unit: &UnitName) -> Option<Timestamp> {
         self.held.get(unit)?.close_at
+    }
+
+    /// Some are being opened: till then nothing is started, for a port in use is a reason not to.
+    pub fn are_opening(&self) -> bool {
+        self.held.values().any(|held| held.asked)
     }
 
     /// Somebody may connect, and that would start something.
@@ -127,8 +136,10 @@ impl Manager {
             open: false,
             asked: false,
             awaited: false,
+            connected: false,
             triggers: StartLimit::default(),
             quiet: false,
+            emptied: false,
             close_at: None,
         });
         held.unit = Arc::clone(&unit);
@@ -141,11 +152,12 @@ impl Manager {
     pub(super) fn on_listening(&mut self, unit: &UnitName, outcome: Result<(), String>) {
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         held.asked = false;
+        if !self.sockets.are_opening() {
+            self.jobs.dirty.extend(self.jobs.names());
+        }
+        let Some(held) = self.sockets.held.get_mut(unit) else { return };
         let Err(reason) = outcome else {
             held.open = true;
-            if self.jobs.get(unit).is_some() {
-                self.jobs.dirty.insert(unit.clone());
-            }
             return;
         };
         let down = self.services.get(unit).is_none_or(Service::is_down);
@@ -174,10 +186,23 @@ impl Manager {
             self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
         } else if !hurried && self.owes_quiet(unit, restarting) {
             self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
-            self.out.act(Action::Quiesce { unit: unit.clone() });
+            for owner in self.queues_of(unit) {
+                self.out.act(Action::Quiesce { unit: owner });
+            }
         } else {
             self.stop_now(unit, restarting);
         }
+    }
+
+    /// The units whose queues a stop of `unit` has to wait for.
+    fn queues_of(&self, unit: &UnitName) -> Vec<UnitName> {
+        let Some(service) = self.services.get(unit) else { return Vec::new() };
+        if service.unit.instance_of.is_some() {
+            return vec![unit.clone()];
+        }
+        let owners = std::iter::once(unit).chain(service.unit.sockets.iter().map(|it| &it.name));
+        let quiet = |owner: &&UnitName| self.sockets.held.get(*owner).is_some_and(|it| it.quiet);
+        owners.filter(quiet).cloned().collect()
     }
 
     /// Who is queued has been accepted, or has waited long enough.
@@ -198,24 +223,53 @@ impl Manager {
             return false;
         }
         let group = service.unit.instance_of.clone();
-        let on_demand = is_on_demand(&service.unit) && !self.out.stopping;
+        let stopping = self.out.stopping;
+        let on_demand = service.unit.is_on_demand() && !stopping;
+        let separate: Vec<UnitName> =
+            service.unit.sockets.iter().map(|dependency| dependency.name.clone()).collect();
         let place = unit.mark().is_none() && !self.services.contains_key(&unit.marked("new"));
-        let owner = group.as_ref().unwrap_or(unit);
-        let Some(held) = self.sockets.held.get_mut(owner) else { return false };
-        if !held.open || held.quiet {
-            return false;
-        }
         if group.is_none() {
-            held.quiet = !restarting && !on_demand;
-            return held.quiet;
+            // Sockets of a `.socket` unit outlive their service, but not rinit.
+            let own = std::iter::once(unit).filter(|_| !restarting && !on_demand);
+            let mut owes = false;
+            for owner in own.chain(separate.iter().filter(|_| stopping)) {
+                let held = self.sockets.held.get_mut(owner).filter(|it| it.open && !it.quiet);
+                if let Some(held) = held {
+                    (held.quiet, owes) = (true, true);
+                }
+            }
+            return owes;
         }
+        let owner = group.as_ref().unwrap_or(unit);
+        let Some(held) = self.sockets.held.get(owner).filter(|it| it.open && !it.quiet) else {
+            return false;
+        };
         // Steered away from, its queue runs empty. Whoever replaces an instance start-first has
         // its socket and serves who is queued there.
         place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
     }
 
-    /// Nothing waits in the queues any more.
+    /// Nothing waits in the queues of `unit` any more: who waited for that stops.
     pub(super) fn on_quiet(&mut self, unit: &UnitName) {
+        if let Some(held) = self.sockets.held.get_mut(unit) {
+            held.emptied = true;
+        }
+        let quiescing = self.services.values().filter(|service| service.is_quiescing());
+        let due: Vec<UnitName> = quiescing
+            .map(|service| service.name())
+            .filter(|name| {
+                let queues = self.queues_of(name);
+                let held = |owner: &UnitName| self.sockets.held.get(owner);
+                let empty = |owner: &UnitName| held(owner).is_none_or(|it| it.emptied);
+                queues.contains(unit) && queues.iter().all(empty)
+            })
+            .cloned()
+            .collect();
+        due.iter().for_each(|name| self.end_quiescing(name));
+    }
+
+    /// The stop of a service goes on.
+    pub(super) fn end_quiescing(&mut self, unit: &UnitName) {
         if let Some(service) = self.services.get(unit).filter(|service| service.is_quiescing()) {
             let restarting = service.is_restarting();
             self.stop_now(unit, restarting);
@@ -226,27 +280,36 @@ impl Manager {
     pub(super) fn skip_quiescing(&mut self) {
         let waiting = self.services.values().filter(|service| service.is_quiescing());
         for unit in waiting.map(|service| service.name().clone()).collect::<Vec<_>>() {
-            self.on_quiet(&unit);
+            self.end_quiescing(&unit);
         }
     }
 
     /// Somebody connects to a socket whose service does not run.
     pub(super) fn on_connection(&mut self, unit: &UnitName) {
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
-        held.awaited = false;
+        (held.awaited, held.connected) = (false, true);
         let Some(socket) = held.unit.socket.as_deref().filter(|_| held.open) else { return };
         if self.shutdown.is_some() {
             return;
         }
         let (burst, interval) = (socket.trigger_limit_burst, socket.trigger_limit_interval);
+        let target = triggered(&held.unit);
         if held.triggers.allow(self.out.now, burst, interval) {
-            self.start(std::slice::from_ref(unit), Origin::Unit);
+            if let Some(target) = target.filter(|target| self.services.contains_key(target)) {
+                self.start(&[target], Origin::Unit);
+            }
             return;
         }
         self.out.record(Fact::TriggerLimitHit { unit: unit.clone(), burst, interval });
         self.unlisten(unit);
-        let reason = format!("{burst} connections in a row started it in vain");
-        self.refuse_start(unit, ServiceResult::TriggerLimitHit, reason);
+        if unit.kind() == UnitKind::Socket {
+            self.with(unit, |socket, out| {
+                socket.socket_failed(out, ServiceResult::TriggerLimitHit)
+            });
+        } else {
+            let reason = format!("{burst} connections in a row started it in vain");
+            self.refuse_start(unit, ServiceResult::TriggerLimitHit, reason);
+        }
     }
 
     /// Does to every socket what follows from the state of its service; whether that changed
@@ -279,6 +342,7 @@ impl Manager {
         if fate == Fate::Close || due {
             self.unlisten(unit);
         } else if fate == Fate::Stay {
+            self.follow_service(unit);
             self.await_connection(unit);
         }
     }
@@ -286,26 +350,61 @@ impl Manager {
     fn fate(&self, unit: &UnitName) -> Fate {
         let Some(service) = self.services.get(unit) else { return Fate::Close };
         let starts = self.jobs.get(unit).is_some_and(Job::starts);
-        let stays = !self.out.stopping && (starts || is_on_demand(&service.unit));
+        let stays = !self.out.stopping && (starts || service.unit.is_on_demand());
         let spent = service.result == ServiceResult::StartLimitHit;
         let quiet = self.sockets.held.get(unit).is_some_and(|held| held.quiet);
         if service.is_down() {
             if stays && !quiet && (starts || !spent) { Fate::Stay } else { Fate::Close }
-        } else if (service.is_ending() && !stays) || (quiet && !service.is_quiescing()) {
+        } else if (service.is_ending() && !stays) || (quiet && !self.is_emptied(unit)) {
             Fate::CloseSoon
         } else {
             Fate::Stay
         }
     }
 
-    /// A connection to an on-demand service that is down starts it.
+    /// A stop waits for the queues of a unit to be empty.
+    fn is_emptied(&self, unit: &UnitName) -> bool {
+        let quiescing = self.services.values().filter(|service| service.is_quiescing());
+        quiescing.map(Service::name).any(|name| self.queues_of(name).contains(unit))
+    }
+
+    /// Whether the service that a socket is for is down, and nobody is about to start it.
+    fn is_idle(&self, target: &UnitName) -> bool {
+        let down = self.services.get(target).is_none_or(Service::is_down);
+        down && self.jobs.get(target).is_none()
+    }
+
+    /// A `.socket` unit is `running` while its service is up, and `listening` else. A service that
+    /// used up its starts would be started by every connection: then the socket fails with it.
+    fn follow_service(&mut self, unit: &UnitName) {
+        if unit.kind() != UnitKind::Socket {
+            return;
+        }
+        let Some(target) = self.sockets.held.get(unit).and_then(|it| triggered(&it.unit)) else {
+            return;
+        };
+        let idle = self.is_idle(&target);
+        let spent = self.services.get(&target).is_some_and(|service| {
+            service.state == SubState::Failed && service.result == ServiceResult::StartLimitHit
+        });
+        let tried = self.sockets.held.get(unit).is_some_and(|it| it.connected);
+        if idle && spent && tried {
+            self.with(unit, |it, out| it.socket_failed(out, ServiceResult::ServiceStartLimitHit));
+        } else {
+            self.with(unit, |socket, out| socket.follow(out, !idle));
+        }
+    }
+
+    /// A connection to what is down starts it.
     fn await_connection(&mut self, unit: &UnitName) {
         let Some(service) = self.services.get(unit) else { return };
-        let idle = is_on_demand(&service.unit) && service.is_down() && self.booted;
-        let idle = idle && self.shutdown.is_none() && self.jobs.get(unit).is_none();
+        let listens = service.unit.is_on_demand() || service.state == SubState::Listening;
+        let target = triggered(&service.unit);
+        let idle = listens && target.is_some_and(|target| self.is_idle(&target));
+        let idle = idle && self.shutdown.is_none() && self.booted;
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         if idle && !held.awaited {
-            held.awaited = true;
+            (held.awaited, held.connected) = (true, false);
             self.out.act(Action::Await { unit: unit.clone() });
         }
     }
@@ -321,7 +420,11 @@ impl Manager {
     }
 }
 
-/// A connection starts it: it has sockets of its own, and boot does not start it.
-fn is_on_demand(unit: &Unit) -> bool {
-    unit.socket.is_some() && unit.started_by == StartedBy::Demand
+/// What a connection to the sockets of a unit starts.
+fn triggered(unit: &Unit) -> Option<UnitName> {
+    if unit.name.kind() == UnitKind::Service {
+        return Some(unit.name.clone());
+    }
+    let named = unit.socket.as_ref().and_then(|socket| socket.service.clone());
+    named.or_else(|| UnitName::service(unit.name.stem()).ok())
 }

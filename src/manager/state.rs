@@ -17,7 +17,9 @@ pub enum SubState {
     Start,
     /// An ExecStartPost= runs.
     StartPost,
-    /// The main process runs.
+    /// A socket waits for its first connection.
+    Listening,
+    /// The main process runs; of a socket: its service does.
     Running,
     /// It ended well and stays active (RemainAfterExit=).
     Exited,
@@ -45,12 +47,13 @@ pub enum SubState {
 
 impl SubState {
     /// Every sub-state.
-    pub const ALL: [SubState; 17] = [
+    pub const ALL: [SubState; 18] = [
         SubState::Dead,
         SubState::Condition,
         SubState::StartPre,
         SubState::Start,
         SubState::StartPost,
+        SubState::Listening,
         SubState::Running,
         SubState::Exited,
         SubState::Reload,
@@ -73,6 +76,7 @@ impl SubState {
             SubState::StartPre => "start-pre",
             SubState::Start => "start",
             SubState::StartPost => "start-post",
+            SubState::Listening => "listening",
             SubState::Running => "running",
             SubState::Exited => "exited",
             SubState::Reload => "reload",
@@ -97,7 +101,7 @@ impl SubState {
             | SubState::Start
             | SubState::StartPost
             | SubState::AutoRestart => ActiveState::Activating,
-            SubState::Running | SubState::Exited => ActiveState::Active,
+            SubState::Listening | SubState::Running | SubState::Exited => ActiveState::Active,
             SubState::Reload => ActiveState::Reloading,
             SubState::Stop
             | SubState::StopSigterm
@@ -182,6 +186,8 @@ pub enum ServiceResult {
     Health,
     /// Connections started it too often, in vain (`TriggerLimit*=` of systemd.socket(5)).
     TriggerLimitHit,
+    /// The service of a socket was started too often.
+    ServiceStartLimitHit,
 }
 
 impl ServiceResult {
@@ -200,6 +206,7 @@ impl ServiceResult {
             ServiceResult::Watchdog => "watchdog",
             ServiceResult::Health => "health",
             ServiceResult::TriggerLimitHit => "trigger-limit-hit",
+            ServiceResult::ServiceStartLimitHit => "service-start-limit-hit",
         }
     }
 }

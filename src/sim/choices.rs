@@ -77,6 +77,20 @@ labels! {
     RequestUnit = "request-unit",
     Signal = "signal",
     Stale = "stale",
+    Talk = "talk",
+    Access = "access",
+    Watchdog = "watchdog",
+    Health = "health",
+    Notice = "notice",
+    NoticeDelay = "notice-delay",
+    Ping = "ping",
+    Daemon = "daemon",
+    Probe = "probe",
+    ProbeDelay = "probe-delay",
+    Socket = "socket",
+    Listen = "listen",
+    Queue = "queue",
+    Connect = "connect",
 }
 
 /// The recorded decisions, by label.

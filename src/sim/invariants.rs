@@ -9,14 +9,14 @@ use std::sync::Arc;
 use super::rules::{Broken, Rule};
 use super::stopping::Stop;
 use super::units::{MAX_UNITS, Plan};
-use super::world::World;
+use super::world::{ADOPTED, World};
 use crate::manager::event::{
     Action, CheckOutcome, ClientId, Event, Fact, InvocationId, JobKind, JobResult, ProcessId,
     ProcessRole, Request, SpawnRequest, StopCause,
 };
 use crate::manager::state::{ActiveState, SubState};
 use crate::unit::process::{ExitStatus, Signal};
-use crate::unit::service::KillMode;
+use crate::unit::service::{KillMode, ServiceType};
 use crate::unit::{Unit, UnitName};
 
 /// What was seen of one unit.
@@ -48,8 +48,18 @@ pub(super) struct Seen {
     pub(super) timed_out: bool,
     pub(super) forwarded: bool,
     pub(super) signalled: bool,
+    /// What its main process said and was asked.
+    pub(super) word: super::readiness::Word,
     /// The last process that may live on although the unit has gone on without it.
     pub(super) given_up: u64,
+    /// Its sockets are open.
+    pub(super) listens: bool,
+    /// Somebody may connect, and that starts it.
+    pub(super) awaited: bool,
+    /// Since when its queue is to run empty.
+    pub(super) quiesced: Option<u64>,
+    /// It was sent a signal before that.
+    pub(super) hasty: bool,
 }
 
 impl Seen {
@@ -75,7 +85,12 @@ impl Seen {
             timed_out: false,
             forwarded: false,
             signalled: false,
+            word: super::readiness::Word::default(),
             given_up: 0,
+            listens: false,
+            awaited: false,
+            quiesced: None,
+            hasty: false,
         }
     }
 
@@ -162,8 +177,11 @@ impl<'a> Checker<'a> {
         for seen in &mut self.seen {
             seen.visited = 1 << seen.state as u32;
             seen.timed_out = false;
-            seen.forwarded = false;
+            (seen.forwarded, seen.hasty) = (false, false);
             seen.signalled = false;
+        }
+        if !stale {
+            self.word(event);
         }
         match event {
             Event::Boot => self.boot(),
@@ -185,21 +203,39 @@ impl<'a> Checker<'a> {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. }
-            | Event::Listening { .. }
-            | Event::Connection { .. }
-            | Event::Quiet { .. } => (),
+            | Event::FoundMain { .. } => (),
+            Event::Listening { unit, outcome } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                seen.listens |= outcome.is_ok();
+                if outcome.is_err() {
+                    (seen.main_exit, seen.ever_failed) = (None, true);
+                }
+            }
+            Event::Connection { unit } => {
+                self.seen[self.plan.index(unit)].awaited = false;
+                // It wants it as a client does, whatever became of it at boot.
+                self.seen.iter_mut().for_each(|seen| seen.touched = true);
+            }
+            Event::Quiet { unit } => self.seen[self.plan.index(unit)].quiesced = None,
         }
     }
 
-    fn owner(&self, process: ProcessId) -> Option<(usize, ProcessRole)> {
+    pub(super) fn owner(&self, process: ProcessId) -> Option<(usize, ProcessRole)> {
         let of = self.processes.iter().rfind(|(id, _, _)| *id == process);
         of.map(|(_, unit, role)| (*unit, *role))
+    }
+
+    /// The main process of a unit is this one, which rinit did not start.
+    pub(super) fn adopt(&mut self, unit: usize, main: ProcessId) {
+        self.processes.retain(|(_, of, role)| *of != unit || *role != ProcessRole::ExecStart);
+        self.processes.push((main, unit, ProcessRole::ExecStart));
+        self.seen[unit].main_exit = None;
     }
 
     fn exited(&mut self, process: ProcessId, exit: ExitStatus) {
         let Some((unit, role)) = self.owner(process) else { return };
         self.about = Some(unit);
+        self.seen[unit].quiesced = None;
         let given_up = process.0 <= self.seen[unit].given_up;
         if role == ProcessRole::ExecStart && !given_up {
             self.seen[unit].main_exit = Some(exit);
@@ -253,6 +289,7 @@ impl<'a> Checker<'a> {
         if self.stale {
             self.broken(Rule::StaleIgnored, |_| format!("{action:?}"));
         }
+        self.word_of_action(action, world);
         match action {
             Action::Spawn(request) => self.spawn(request, world),
             Action::KillProcess { process, signal } => {
@@ -266,7 +303,12 @@ impl<'a> Checker<'a> {
             Action::KillEverything { signal } => self.stop.kill_everything(*signal),
             Action::Reply { client, .. } => self.reply(*client),
             Action::Record(fact) => self.fact(fact),
-            Action::Exit { code } => self.exit(*code, world),
+            Action::Exit { code } => {
+                if let Some(unit) = self.seen.iter().position(|seen| seen.listens) {
+                    self.broken(Rule::SocketsClosed, |it| it.name(unit).to_string());
+                }
+                self.exit(*code, world);
+            }
             Action::Check { unit } => {
                 let unit = self.plan.index(&unit.name);
                 self.seen[unit].refused = false;
@@ -278,19 +320,34 @@ impl<'a> Checker<'a> {
             Action::Probe { .. }
             | Action::FindMain { .. }
             | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
             | Action::Resume { .. }
             | Action::Steer { .. }
             | Action::Rename { .. } => (),
+            Action::Unlisten { unit } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.listens, seen.awaited) = (false, false);
+            }
+            Action::Await { unit } => self.seen[self.plan.index(unit)].awaited = true,
+            Action::Quiesce { unit } => {
+                self.seen[self.plan.index(unit)].quiesced = Some(self.now);
+            }
         }
     }
 
     fn spawn(&mut self, request: &SpawnRequest, world: &World) {
         let unit = self.plan.index(&request.unit.name);
-        self.processes.push((request.process, unit, request.role));
+        let forking = request.unit.service.kind == ServiceType::Forking;
+        // The first process of a `Type=forking` service is not the main one.
+        let role = match request.role {
+            ProcessRole::ExecStart if forking => ProcessRole::ExecStartPost,
+            role => role,
+        };
+        self.processes.push((request.process, unit, role));
+        self.word_of_spawn(unit, request);
         if request.role == ProcessRole::ExecStart {
+            if self.plan.units[unit].socket.is_some() && !self.seen[unit].listens {
+                self.broken(Rule::SocketsFirst, |_| request.unit.name.to_string());
+            }
             self.seen[unit].main_exit = None;
         }
         if matches!(request.role, ProcessRole::ExecStop | ProcessRole::ExecStopPost) {
@@ -315,6 +372,9 @@ impl<'a> Checker<'a> {
 
     fn kill(&mut self, unit: usize, signal: Signal) {
         self.stop.kill(signal);
+        let quiesced = self.seen[unit].quiesced.take();
+        let early = quiesced.is_some_and(|since| self.now < since + QUIESCE_MOST);
+        self.seen[unit].hasty |= early && self.stop.begun.is_none();
         // What an ExecCondition= or ExecStartPre= leaves behind is killed before the next command.
         let state = self.seen[unit].state;
         let leftovers =
@@ -368,9 +428,19 @@ impl<'a> Checker<'a> {
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
-            Fact::Protocol { .. }
-            | Fact::Watchdog { .. }
-            | Fact::Health { .. }
+            Fact::Protocol { unit, .. } => {
+                let unit = self.plan.index(unit);
+                self.seen[unit].timed_out = true;
+            }
+            Fact::Watchdog { unit, .. } => self.watchdog(self.plan.index(unit)),
+            Fact::Health { unit, healthy: false, stops, .. } => {
+                self.said_unhealthy(self.plan.index(unit), *stops);
+            }
+            Fact::TriggerLimitHit { unit, .. } => {
+                let seen = &mut self.seen[self.plan.index(unit)];
+                (seen.main_exit, seen.ever_failed) = (None, true);
+            }
+            Fact::Health { .. }
             | Fact::Status { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
@@ -379,7 +449,6 @@ impl<'a> Checker<'a> {
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
             | Fact::ListenFailed { .. }
-            | Fact::TriggerLimitHit { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }
@@ -387,7 +456,9 @@ impl<'a> Checker<'a> {
 
     /// What lives of a unit by now is nobody's any more.
     fn give_up(&mut self, unit: usize) {
-        self.seen[unit].given_up = self.processes.last().map_or(0, |(process, _, _)| process.0);
+        self.processes.retain(|(process, of, _)| *of != unit || process.0 < ADOPTED);
+        let ours = self.processes.iter().map(|(process, _, _)| process.0);
+        self.seen[unit].given_up = ours.filter(|id| *id < ADOPTED).max().unwrap_or(0);
     }
 
     fn change(&mut self, unit: usize, from: SubState, to: SubState) {
@@ -400,6 +471,7 @@ impl<'a> Checker<'a> {
         if !may_follow(from, to) {
             self.broken(Rule::StateTable, |it| format!("{}: {from} to {to}", it.name(unit)));
         }
+        self.word_of_change(unit, from, to);
         let begins = matches!(was, SubState::Dead | SubState::Failed)
             && to.active_state() == ActiveState::Activating
             && to != SubState::AutoRestart;
@@ -491,6 +563,7 @@ impl<'a> Checker<'a> {
         }
         for unit in 0..self.seen.len() {
             self.unit_settled(unit, world, deadline);
+            self.word_settled(unit, deadline);
         }
         self.stop_settled(world, deadline);
     }
@@ -498,6 +571,9 @@ impl<'a> Checker<'a> {
     fn unit_settled(&mut self, unit: usize, world: &World, deadline: Option<u64>) {
         if world.mains(unit, self.seen[unit].given_up) > 1 {
             self.broken(Rule::OneMain, |it| it.name(unit).to_string());
+        }
+        if self.seen[unit].hasty && !self.seen[unit].forwarded {
+            self.broken(Rule::QuietFirst, |it| it.name(unit).to_string());
         }
         let seen = &self.seen[unit];
         if seen.signalled && seen.visited & KILLING == 0 && !seen.forwarded && !self.stop.forced {
@@ -546,11 +622,15 @@ impl<'a> Checker<'a> {
             self.broken(Rule::Forgotten, |_| format!("{client:?}"));
         }
         let touched = self.asked.iter().any(|asked| asked.unit.is_some());
-        if world.processes.is_empty() && !waiting && !touched {
+        let awaited = self.seen.iter().any(|seen| seen.awaited);
+        if world.processes.is_empty() && !waiting && !touched && !awaited {
             self.broken(Rule::Stuck, |_| String::from("rinit stays, and nothing is left"));
         }
     }
 }
+
+/// How long a stop may wait for a queue.
+const QUIESCE_MOST: u64 = 500_000_000;
 
 /// Units and all that their start pulls in.
 fn pulled(plan: &Plan, mut closure: u16) -> u16 {
@@ -611,6 +691,7 @@ fn may_follow(from: SubState, to: SubState) -> bool {
         Start => rest || before || from == Start,
         StartPost => rest || before || matches!(from, Start | StartPost),
         Running => matches!(from, Start | StartPost | Reload),
+        Listening => false, // no unit here is a socket
         Exited => rest || before || up && from != Exited,
         Reload => matches!(from, Running | Exited | Reload),
         Stop => up || from == Stop,

@@ -7,8 +7,9 @@
 //! ```text
 //! choices    what is decided, from a seed or a script
 //! units      a random set of units
-//! world      a kernel and a shell: processes, time, answers
-//! rules      the invariants by name · invariants, starting, stopping: how they are checked
+//! world      a kernel and a shell: processes, time, answers · talk: what processes say
+//! rules      the invariants by name · invariants, starting, stopping, readiness: how they are
+//!            checked
 //! run        one run of manager, world and rules
 //! planted    bugs put between manager and world, which the rules must find
 //! shrink     a smaller script that breaks the same rule
@@ -25,6 +26,7 @@
 mod choices;
 mod invariants;
 mod planted;
+mod readiness;
 mod rules;
 mod run;
 mod scenarios;
@@ -32,5 +34,6 @@ mod schedules;
 mod shrink;
 mod starting;
 mod stopping;
+mod talk;
 mod units;
 mod world;

@@ -10,10 +10,12 @@ use std::time::Duration;
 use super::units::Plan;
 use crate::manager::event::{
     Action, CheckOutcome, Event, Fact, ManagerConfig, ProcessId, ProcessRole, SpawnRequest,
+    Watchdog,
 };
 use crate::manager::time::Timestamp;
+use crate::unit::health::{Health, OnUnhealthy};
 use crate::unit::process::Signal;
-use crate::unit::service::{ExitAction, KillMode};
+use crate::unit::service::{ExitAction, KillMode, NotifyAccess, ServiceType};
 use crate::unit::{Unit, UnitSet};
 
 /// One bug.
@@ -81,11 +83,33 @@ pub(super) enum Bug {
     StopAtOnce,
     /// A failed fork is tried again at once.
     ForkAtOnce,
+    /// READY=1 is not waited for.
+    ReadyAtFork,
+    /// Anybody may say READY=1.
+    StrangerHeard,
+    /// One good probe is enough.
+    ThresholdIgnored,
+    /// One bad probe more than Retries=.
+    RetriesOff,
+    /// OnUnhealthy= is turned round.
+    UnhealthyTurned,
+    /// A main process is asked twice at once.
+    ProbeTwice,
+    /// WatchdogSec= is forgotten.
+    WatchdogDeaf,
+    /// WATCHDOG=1 is not heard.
+    PingLost,
+    /// Nobody opens the sockets before the start.
+    SocketIgnored,
+    /// The sockets are not closed.
+    UnlistenLost,
+    /// The signals go out although somebody is queued.
+    QuietIgnored,
 }
 
 impl Bug {
     /// Every bug.
-    pub(super) const ALL: [Bug; 31] = [
+    pub(super) const ALL: [Bug; 42] = [
         Bug::NoDeadline,
         Bug::DeadlineStays,
         Bug::KillDropped,
@@ -117,6 +141,17 @@ impl Bug {
         Bug::ActionAfterExit,
         Bug::StopAtOnce,
         Bug::ForkAtOnce,
+        Bug::ReadyAtFork,
+        Bug::StrangerHeard,
+        Bug::ThresholdIgnored,
+        Bug::RetriesOff,
+        Bug::UnhealthyTurned,
+        Bug::ProbeTwice,
+        Bug::WatchdogDeaf,
+        Bug::PingLost,
+        Bug::SocketIgnored,
+        Bug::UnlistenLost,
+        Bug::QuietIgnored,
     ];
 }
 
@@ -161,6 +196,11 @@ impl Planted {
             | (Some(Bug::ExitedLost), Event::Exited { .. }) => {
                 (!self.now_and_then()).then_some(event)
             }
+            (Some(Bug::PingLost), Event::Notified { notice, .. })
+                if notice.watchdog == Some(Watchdog::Ping) =>
+            {
+                None
+            }
             (Some(Bug::HurryLost), Event::Signal(_)) if self.stopping => None,
             (Some(Bug::ConditionIgnored), Event::Checked { unit, .. }) => {
                 Some(Event::Checked { unit: unit.clone(), outcome: CheckOutcome::Met })
@@ -195,12 +235,23 @@ impl Planted {
             (Bug::KillDropped, Action::KillUnit { unit, signal: Some(Signal::KILL) }) => {
                 out.push(Action::KillUnit { unit, signal: None });
             }
+            (Bug::ProbeTwice, action @ Action::Probe { .. }) => {
+                out.extend([action.clone(), action]);
+            }
             (Bug::SpawnTwice, Action::Spawn(request)) => self.spawn_twice(request, out),
             (Bug::RestartTwice | Bug::StartInStop, action) => self.spawn_again(bug, action, out),
             (Bug::ExitCodeWrong, Action::Exit { code }) => {
                 out.push(Action::Exit { code: code.wrapping_add(1) });
             }
             (Bug::ExitCodeZero, Action::Exit { .. }) => out.push(Action::Exit { code: 0 }),
+            (Bug::UnlistenLost, Action::Unlisten { .. }) => (),
+            (Bug::QuietIgnored, Action::Quiesce { unit }) => {
+                let signal = Some(Signal::TERM);
+                out.extend([
+                    Action::Quiesce { unit: unit.clone() },
+                    Action::KillUnit { unit, signal },
+                ]);
+            }
             (Bug::ReplyForgotten, Action::Reply { .. }) if self.now_and_then() => (),
             (Bug::ReplyTwice, action @ Action::Reply { .. }) => {
                 out.extend([action.clone(), action])
@@ -291,6 +342,7 @@ fn distort_unit(bug: Bug, unit: &mut Unit) {
             unit.wants.extend(bound);
         }
         Bug::ConflictIgnored => unit.conflicts.clear(),
+        Bug::SocketIgnored => unit.socket = None,
         Bug::DelayWrong => {
             service.restart_sec = service.restart_sec * 3 / 2;
             service.restart_max_delay = service.restart_max_delay.map(|max| max * 3 / 2);
@@ -298,8 +350,31 @@ fn distort_unit(bug: Bug, unit: &mut Unit) {
         Bug::DelayConstant => service.restart_max_delay = None,
         Bug::LimitOff => unit.start_limit_burst += 1,
         Bug::ResetEarly => service.restart_reset = Duration::ZERO,
+        Bug::ReadyAtFork => {
+            if matches!(service.kind, ServiceType::Notify | ServiceType::NotifyReload) {
+                service.kind = ServiceType::Simple;
+            }
+        }
+        Bug::StrangerHeard if service.notify_access != NotifyAccess::None => {
+            service.notify_access = NotifyAccess::All;
+        }
+        Bug::WatchdogDeaf => service.watchdog = None,
+        Bug::ThresholdIgnored | Bug::RetriesOff | Bug::UnhealthyTurned => {
+            if let Some(health) = &mut service.health {
+                distort_health(bug, health);
+            }
+        }
         Bug::FailureIgnored => unit.failure_action = ExitAction::None,
         Bug::LastKillMissing => service.kill_mode = KillMode::None,
         _ => (),
+    }
+}
+
+fn distort_health(bug: Bug, health: &mut Health) {
+    match (bug, health.on_unhealthy) {
+        (Bug::ThresholdIgnored, _) => health.success_threshold = 1,
+        (Bug::RetriesOff, _) => health.retries += 1,
+        (_, OnUnhealthy::Restart) => health.on_unhealthy = OnUnhealthy::None,
+        (_, OnUnhealthy::None) => health.on_unhealthy = OnUnhealthy::Restart,
     }
 }

@@ -52,6 +52,14 @@ rules! {
     AfterExit: "nothing is done after the exit",
     Livelock: "a timer that does nothing is not due again at once",
     ActionFlood: "one event has a bounded number of actions",
+    ReadyFirst: "a unit counts as started only once all that it declared has come",
+    ProbeLiving: "only a living main process is asked, while it starts or runs",
+    ProbeOnce: "one question of a kind is asked at a time",
+    Unhealthy: "bad probes stop a unit, or only mark it, as OnUnhealthy= says",
+    WatchdogKept: "a watchdog that is not fed stops a unit, and no other does",
+    SocketsFirst: "no main process is spawned before the sockets of its unit are open",
+    SocketsClosed: "no socket is open at the exit",
+    QuietFirst: "a stop that closes a socket waits for its queue, at most half a second",
     StaleIgnored: "an event about a process that is gone changes nothing",
 }
 

@@ -53,3 +53,16 @@ fn a_main_process_that_even_sigkill_does_not_end() {
 fn a_restart_while_fork_is_tried_again() {
     check("plain 1\ntemper 7\nlists 1\nstep 0 0 0 30\nfate 0 1\nrequest 6");
 }
+
+#[test]
+fn a_daemon_that_is_not_found_and_has_to_be_probed() {
+    check(
+        "units 1\nplain 0 1\nlists 18\ntimeout-start 6\njob-timeout 0 8\ntalk 0 0 9 1\n\
+         health 0 5\ndaemon 0 2 2",
+    );
+}
+
+#[test]
+fn a_main_process_that_names_another_before_it_is_ready() {
+    check("talk 6\nnotice 11 0 0 1\nnotice-delay 2");
+}

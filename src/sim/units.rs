@@ -95,11 +95,21 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     }
     link(choices, &mut units, steps, with_command);
     handlers(choices, &mut units);
+    sockets(choices, &mut units);
     let config = draw_config(choices, with_command.then(|| units[count].name.clone()));
     let units: Vec<Arc<Unit>> = units.into_iter().map(Arc::new).collect();
     let by_name = units.iter().map(|unit| (unit.name.clone(), Arc::clone(unit)));
     let set = UnitSet { units: by_name.collect::<BTreeMap<_, _>>() };
     Plan { set, config, units, tempers }
+}
+
+/// Some services have a socket; of those that boot does not start, a connection starts them.
+fn sockets(choices: &mut Choices, units: &mut [Unit]) {
+    for unit in units.iter_mut().filter(|unit| unit.service.kind != ServiceType::Oneshot) {
+        if choices.rare(Label::Socket, 3) {
+            unit.socket = Some(Box::default());
+        }
+    }
 }
 
 fn draw_config(choices: &mut Choices, command: Option<UnitName>) -> ManagerConfig {
@@ -162,6 +172,7 @@ fn dress(choices: &mut Choices, unit: &mut Unit) -> Temper {
     }
     unit.service.exec_start = vec![command(false)].into();
     unit.service.restart = restart(choices, unit.service.kind);
+    super::talk::dress(choices, &mut unit.service);
     if choices.pick(Label::Plain, 3) != 0 {
         commands(choices, &mut unit.service);
         restarts(choices, &mut unit.service);

@@ -5,6 +5,7 @@
 //! and in as unlucky an order as a real kernel can bring them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::choices::{Choices, Label};
@@ -13,11 +14,11 @@ use crate::manager::event::{
     Action, CheckOutcome, Event, ProcessId, ProcessRole, SpawnError, SpawnRequest,
 };
 use crate::manager::time::Timestamp;
-use crate::unit::UnitName;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus, Signal};
 use crate::unit::service::ServiceType;
+use crate::unit::{Unit, UnitName};
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 const NEVER: u64 = u64::MAX;
 /// How long a process lives when it does not live for ever.
 const LIVES: [u64; 10] =
@@ -48,6 +49,8 @@ pub(super) struct Process {
     reaction: Reaction,
     reaction_delay: u64,
     kill_delay: u64,
+    /// The first process of a `Type=forking` service.
+    first: bool,
 }
 
 /// What is due next, and whose it is.
@@ -63,15 +66,22 @@ pub(super) struct World {
     pub(super) processes: Vec<Process>,
     /// Answers that are there at once.
     inbox: VecDeque<Event>,
-    /// Answers that come at their time.
-    pending: Vec<(u64, Event)>,
+    /// Answers that come at their time, and what processes will say.
+    pub(super) pending: Vec<(u64, Event)>,
     /// One entry for each KillUnit whose Empty is not on its way yet.
     watches: Vec<usize>,
     everything: usize,
     /// Events about processes that are gone, to be told again.
     stale: Vec<Event>,
     names: Vec<UnitName>,
+    pub(super) units: Vec<Arc<Unit>>,
+    next_id: u64,
+    /// SIGKILL went to everything.
+    killed: bool,
 }
+
+/// The manager did not start who has this id or a higher one.
+pub(super) const ADOPTED: u64 = 1 << 50;
 
 impl World {
     pub(super) fn new(plan: &Plan) -> World {
@@ -83,6 +93,9 @@ impl World {
             watches: Vec::new(),
             everything: 0,
             stale: Vec::new(),
+            units: plan.units.clone(),
+            next_id: ADOPTED,
+            killed: false,
             names: plan.units.iter().map(|unit| unit.name.clone()).collect(),
         }
     }
@@ -141,16 +154,29 @@ impl World {
         match due[chosen] {
             Due::Exec(index) => {
                 self.processes[index].exec_at = None;
-                let process = self.processes[index].id.unwrap_or(ProcessId(0));
+                let Process { id, unit, role, .. } = self.processes[index];
+                let process = id.unwrap_or(ProcessId(0));
+                if let (ProcessRole::ExecStart, Some(unit)) = (role, unit) {
+                    let unit = Arc::clone(&self.units[unit]);
+                    self.talk(choices, &unit, process);
+                }
                 Some(Event::Execed { process })
             }
             Due::Exit(index) => self.exit(choices, index),
-            Due::Pending(index) => Some(self.pending.remove(index).1),
+            Due::Pending(index) => {
+                let event = self.pending.remove(index).1;
+                self.spoke(choices, &event);
+                Some(event).filter(|event| self.can_say(event))
+            }
         }
     }
 
     fn exit(&mut self, choices: &mut Choices, index: usize) -> Option<Event> {
-        let Process { id, exit, exec_error, .. } = self.processes.remove(index);
+        let Process { id, unit, exit, exec_error, first, .. } = self.processes.remove(index);
+        let leaves = first && !self.killed; // else it had left before that SIGKILL
+        if let (true, Some(unit), ExitStatus::Exited(0)) = (leaves, unit, exit) {
+            self.left_daemon(choices, unit);
+        }
         let event = id.map(|process| Event::Exited { process, exit, exec_error });
         if let (Some(event), true) = (&event, self.stale.len() < 4) {
             self.stale.push(event.clone());
@@ -184,6 +210,7 @@ impl World {
             Action::Spawn(request) => self.spawn(choices, plan, &request),
             Action::KillProcess { process, signal } => {
                 self.signal(signal, |one| one.id == Some(process));
+                self.asked_to_reload(choices, process, signal);
             }
             Action::Forward { process, signal } => {
                 if choices.rare(Label::Reaction, 2) {
@@ -209,6 +236,7 @@ impl World {
             }
             Action::KillEverything { signal } => {
                 self.signal(signal, |_| true);
+                self.killed |= signal == Signal::KILL;
                 self.everything += 1;
                 self.look(choices);
             }
@@ -216,16 +244,33 @@ impl World {
                 let sound = !choices.rare(Label::Reaction, 3);
                 self.inbox.push_back(Event::Loaded { units: sound.then(|| plan.set.clone()) });
             }
+            Action::Listen { unit, .. } => {
+                let busy = choices.rare(Label::Listen, 16);
+                let outcome = if busy { Err(String::from("bind 0.0.0.0:80")) } else { Ok(()) };
+                self.inbox.push_back(Event::Listening { unit: unit.name.clone(), outcome });
+            }
+            Action::Quiesce { unit } => {
+                let at = choices.of(Label::Queue, &[0, 0, MS, 80 * MS, 499 * MS, NEVER]);
+                self.later(at, Event::Quiet { unit });
+            }
+            Action::Await { unit } => {
+                let at = choices.of(Label::Connect, &[NEVER, 0, MS, 300 * MS, 5000 * MS]);
+                self.later(at, Event::Connection { unit });
+            }
             Action::Reply { .. } | Action::Record(_) | Action::Exit { .. } => (),
-            Action::Probe { .. }
-            | Action::FindMain { .. }
-            | Action::Listen { .. }
-            | Action::Unlisten { .. }
-            | Action::Await { .. }
-            | Action::Quiesce { .. }
+            Action::Probe { process, kind, .. } => self.probe(choices, process, kind),
+            Action::FindMain { unit } => self.find_main(choices, &unit),
+            Action::Unlisten { .. }
             | Action::Resume { .. }
             | Action::Steer { .. }
             | Action::Rename { .. } => (),
+        }
+    }
+
+    /// An answer after a while, or never.
+    fn later(&mut self, delay: u64, event: Event) {
+        if delay < NEVER {
+            self.pending.push((self.now + delay, event));
         }
     }
 
@@ -272,7 +317,9 @@ impl World {
         let exit_at = exit_at.saturating_add(exec);
         let exec_at = Some(self.now + exec);
         let one = self.process(choices, unit, request.role, exit_at, exit);
-        self.processes.push(Process { id: Some(process), exec_at, ..one });
+        let first =
+            request.unit.service.kind == ServiceType::Forking && one.role == ProcessRole::ExecStart;
+        self.processes.push(Process { id: Some(process), exec_at, first, ..one });
         if choices.rare(Label::Stray, 12) {
             let life = choices.of(Label::Life, &LIVES[1..]);
             let exit_at = if life == 0 { NEVER } else { self.now + life };
@@ -321,6 +368,33 @@ impl World {
                 .of(Label::ReactionDelay, &[0, 0, MS, 50 * MS, 400 * MS, 2000 * MS, 15_000 * MS]),
             kill_delay: choices
                 .of(Label::KillDelay, &[0, 0, 0, 0, 0, 0, MS, 100 * MS, 700 * MS, 40_000 * MS]),
+            first: false,
+        }
+    }
+
+    /// A name that no process of the manager's making has.
+    pub(super) fn new_id(&mut self) -> ProcessId {
+        self.next_id += 1;
+        ProcessId(self.next_id)
+    }
+
+    /// A process that one of the unit's made.
+    pub(super) fn child(
+        &mut self,
+        choices: &mut Choices,
+        unit: usize,
+        id: Option<ProcessId>,
+        exit_at: u64,
+    ) {
+        let role = ProcessRole::ExecStartPost; // until it is taken for the main process
+        let one = self.process(choices, unit, role, exit_at, ExitStatus::Exited(0));
+        self.processes.push(Process { id, ..one });
+    }
+
+    /// It will end by itself then, if not before.
+    pub(super) fn dies_at(&mut self, id: ProcessId, at: u64) {
+        for process in self.processes.iter_mut().filter(|one| one.id == Some(id)) {
+            process.exit_at = process.exit_at.min(at);
         }
     }
 
@@ -336,9 +410,9 @@ impl World {
     /// Whether the unit has a process, or an answer about it is still to come.
     pub(super) fn is_awaited(&self, plan: &Plan, unit: usize) -> bool {
         let about = |event: &Event| match event {
-            Event::Checked { unit: name, .. } | Event::Empty { unit: name } => {
-                plan.index(name) == unit
-            }
+            Event::Checked { unit: name, .. }
+            | Event::Empty { unit: name }
+            | Event::FoundMain { unit: name, .. } => plan.index(name) == unit,
             Event::Spawned { .. } | Event::SpawnFailed { .. } => true,
             Event::Execed { .. } | Event::Exited { .. } | Event::NothingLeft => false,
             Event::Boot | Event::Request { .. } | Event::Loaded { .. } => false,
@@ -346,7 +420,6 @@ impl World {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. }
             | Event::Listening { .. }
             | Event::Connection { .. }
             | Event::Quiet { .. } => false,
@@ -365,7 +438,7 @@ impl World {
     /// How many main processes the unit has that are younger than the process `given_up`.
     pub(super) fn mains(&self, unit: usize, given_up: u64) -> usize {
         let of = |one: &&Process| one.unit == Some(unit) && one.role == ProcessRole::ExecStart;
-        let young = |one: &&Process| one.id.is_some_and(|id| id.0 > given_up);
+        let young = |one: &&Process| one.id.is_some_and(|id| id.0 > given_up && id.0 < ADOPTED);
         self.processes.iter().filter(of).filter(young).count()
     }
 }
@@ -414,7 +487,8 @@ impl World {
         request: &SpawnRequest,
     ) -> Fate {
         let main = request.role == ProcessRole::ExecStart;
-        let lasting = main && request.unit.service.kind != ServiceType::Oneshot;
+        let kind = request.unit.service.kind;
+        let lasting = main && !matches!(kind, ServiceType::Oneshot | ServiceType::Forking);
         let well = if lasting { Fate::Lives } else { Fate::Ends(20 * MS, ExitStatus::Exited(0)) };
         let drawn = match plan.tempers[unit] {
             Temper::Sound => choices.pick(Label::Fate, 40).saturating_sub(24),

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use super::signals::{self, ALL_BUT_FAULTS};
@@ -75,6 +75,9 @@ pub struct Inherited {
     pub umask: u32,
     /// Our `oom_score_adj` is −1000: rinit's own protection, not the services'.
     pub oom_protected: bool,
+    /// Sockets that a parent holds for us (sd_listen_fds(3)): so many, from descriptor 3 on;
+    /// they are open until [`Inherited::take_sockets`].
+    pub sockets: u32,
     /// What could not be done, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -83,7 +86,8 @@ pub struct Inherited {
 pub fn at_start_of_main() -> Inherited {
     let mut warnings = Vec::new();
     signals::set_disposition(libc::SIGPIPE, signals::Disposition::Ignore);
-    if let Err(error) = close_inherited() {
+    let sockets = passed_sockets();
+    if let Err(error) = close_inherited(3 + sockets) {
         warnings.push(format!("descriptors from the launcher stay open: {error}"));
     }
     // SAFETY: umask cannot fail; rinit's own files say their mode, children get this one back.
@@ -100,7 +104,38 @@ pub fn at_start_of_main() -> Inherited {
         warnings.push(format!("not PID 1 and no child subreaper ({error}): orphans are not ours"));
     }
     let oom_protected = own_oom_score_adj().is_some_and(|text| text.starts_with(b"-1000"));
-    Inherited { is_pid1, directory, umask, oom_protected, warnings }
+    Inherited { is_pid1, directory, umask, oom_protected, sockets, warnings }
+}
+
+/// `LISTEN_FDS`, if `LISTEN_PID` says that it is for us.
+fn passed_sockets() -> u32 {
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let ours = number("LISTEN_PID") == u32::try_from(super::own_pid()).ok();
+    number("LISTEN_FDS").filter(|count| ours && *count <= PASSED_MAX).unwrap_or(0)
+}
+
+/// More are a mistake.
+const PASSED_MAX: u32 = 1024;
+
+impl Inherited {
+    /// The sockets that a parent passed, with their names (`LISTEN_FDNAMES`); the second time there
+    /// are none.
+    pub fn take_sockets(&mut self) -> Vec<(OwnedFd, String)> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut taken = Vec::new();
+        for number in 0..std::mem::take(&mut self.sockets) {
+            let Ok(fd) = RawFd::try_from(3 + number) else { break };
+            let name = names.next().unwrap_or_default().to_owned();
+            // SAFETY: numbers only; it says whether there is such a descriptor at all.
+            if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != -1 {
+                // SAFETY: it was left open for this when all others were closed, nothing since
+                // has opened one at a number in use, and the count is 0 from now on.
+                taken.push((unsafe { OwnedFd::from_raw_fd(fd) }, name));
+            }
+        }
+        taken
+    }
 }
 
 /// One read, and no question for its size: `fs::read` takes twice the calls.
@@ -116,17 +151,17 @@ fn become_subreaper() -> io::Result<()> {
     super::cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Closes everything from 3 on: a pipe that we kept would never show its reader an end.
-fn close_inherited() -> io::Result<()> {
-    // SAFETY: nothing in this process owns a descriptor above 2 yet; main has just begun.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+/// Closes everything from `first` on: a pipe that we kept would never show its reader an end.
+fn close_inherited(first: u32) -> io::Result<()> {
+    // SAFETY: nothing in this process owns a descriptor from `first` on yet; main has just begun.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) };
     if done == 0 {
         return Ok(());
     }
     // Before Linux 5.9.
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
+        .filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first))
         .collect();
     for fd in open {
         // SAFETY: as above. The directory's own descriptor is among them and closed already:

@@ -4,6 +4,8 @@
 //! unknown there; they meet in `init`. **Invariant:** a call here returns at once; the one call
 //! that waits is `Poll::poll` in `init::event_loop` (the last stand waits with a deadline).
 
+pub mod activity;
+pub mod affinity;
 mod child;
 pub mod clock;
 pub mod early;

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::directive::{self, UnitDefaults};
 use super::problem::{Problem, SourceFile};
 use super::specifier::HostFacts;
-use super::{UnitName, build, command_unit, toml, verify};
+use super::{UnitName, build, command_unit, compact, instances, toml, verify};
 use crate::cli::diagnostics::{Style, render};
 use crate::cli::plain;
 
@@ -29,14 +29,21 @@ fn through(texts: &[String]) -> Vec<Problem> {
         let path = format!("u{n}.toml").into();
         let (raw, found) = toml::read(&Arc::new(SourceFile { path, text: text.clone() }));
         problems.extend(found);
-        let name = UnitName::service(&format!("u{n}")).unwrap();
+        let files = std::slice::from_ref(&raw);
+        let name = build::unit_name(&format!("u{n}"), files).unwrap();
         let defaults = UnitDefaults::default();
-        let draft =
-            build::build(name.clone(), std::slice::from_ref(&raw), &defaults, &host, &mut problems);
+        let draft = build::build(name.clone(), files, &defaults, &host, &mut problems);
+        if draft.unit.service.instances.is_some() {
+            let third = instances::instance(&draft.unit, 3);
+            let shown = format!("{third:?}");
+            // An array of words is taken as it is, and so is what it holds.
+            assert!(text.contains(instances::MARK) || !shown.contains("fdd0"), "{shown}");
+        }
         build::build_manager(&raw, &host, &mut problems);
         drafts.insert(name, draft);
     }
-    verify::verify(drafts, &mut problems);
+    let units = verify::verify(drafts, &mut problems);
+    assert_eq!(compact::compact(&units).units.len(), units.units.len());
     for problem in &problems {
         let spans = problem.span.iter().chain(problem.related.iter().map(|(span, _)| span));
         for span in spans {
@@ -64,8 +71,11 @@ fn line() -> impl Strategy<Value = String> {
         any::<i64>().prop_map(|n| n.to_string()),
         any::<f64>().prop_map(|n| format!("{n:?}")),
         Just("[]".to_string()),
+        regex("'((0\\.0\\.0\\.0|127\\.0\\.0\\.1|\\[::\\]):)?[0-2]{1,2}'"),
+        regex("'(http://127\\.0\\.0\\.1:8%i)?/[a-z%]{0,3}'"),
+        regex("'(Parallelism=[0-9] )?Order=(start|stop)-first'"),
         Just("[['a', '%i'], ['b c']]".to_string()),
-        regex("(u[0-4]\\.service ?){0,3}").prop_map(|names| format!("'{names}'")),
+        regex("(u[0-4]\\.(service|socket) ?){0,3}").prop_map(|names| format!("'{names}'")),
         regex("\\[('[a-z%$\"\\\\]{0,5}',? ?){0,3}\\]"),
         regex("\\{ *[A-Z]{1,3} *= *'[a-z%]{0,5}' *\\}"),
         regex("[^\n]{0,10}"),
@@ -74,6 +84,8 @@ fn line() -> impl Strategy<Value = String> {
         Just("[Unit]".to_string()),
         Just("[Service]".to_string()),
         Just("[Install]".to_string()),
+        Just("[Socket]".to_string()),
+        Just("[Health]".to_string()),
         Just("[Manager]".to_string()),
     ];
     let entry = (proptest::sample::select(names), value)

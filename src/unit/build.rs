@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::directive::{self, Context, Draft, ManagerSection, Section, Setter, UnitDefaults};
 use super::name::NameError;
-use super::problem::Problem;
+use super::problem::{Problem, Span};
 use super::raw::{Entry, RawSection, RawUnit};
 use super::service::{ExitAction, Restart, ServiceType};
 use super::specifier::{HostFacts, Specifiers};
@@ -76,7 +76,7 @@ pub fn apply(
             problems.push(problem.hint("move it to rinit.toml beside the units"));
             continue;
         }
-        begin(draft, section);
+        begin(draft, section, raw.span(raw_section.range.clone()));
         for entry in &raw_section.entries {
             let Some(row) = known_directive(raw, section, entry, problems) else {
                 continue;
@@ -132,13 +132,15 @@ pub fn build_manager(
 }
 
 /// A section may be there and say nothing.
-fn begin(draft: &mut Draft, section: Section) {
+fn begin(draft: &mut Draft, section: Section, span: Span) {
     match section {
         Section::Socket => {
             draft.socket();
+            draft.seen.push(("[Socket]", span));
         }
         Section::Health => {
             draft.health();
+            draft.seen.push(("[Health]", span));
         }
         Section::Unit
         | Section::Service
@@ -171,7 +173,9 @@ fn known_section(
             let names = Section::ALL.into_iter().map(Section::name);
             problems.push(match value::suggest(name, names) {
                 Some(near) => problem.hint(format!("did you mean [{near}]?")),
-                None => problem.hint("a unit's sections are [Unit], [Service] and [Install]"),
+                None => problem.hint(
+                    "a unit's sections are [Unit], [Service], [Socket], [Health] and [Install]",
+                ),
             });
             None
         }
@@ -210,8 +214,8 @@ pub fn finish(
     broken: bool,
     problems: &mut Vec<Problem>,
 ) {
-    rules::of_one_unit(draft, broken, problems);
     if draft.unit.name.kind() == UnitKind::Socket {
+        rules::of_one_unit(draft, broken, problems);
         return;
     }
     let untyped = !draft.seen.iter().any(|(name, _)| *name == "Type");
@@ -228,6 +232,7 @@ pub fn finish(
         None => defaults.restart,
     };
     restart_delays(draft, problems);
+    rules::of_one_unit(draft, broken, problems);
     if !broken {
         commands(draft, problems);
     }

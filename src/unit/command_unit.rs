@@ -97,7 +97,9 @@ fn raw_property(property: &str, problems: &mut Vec<Problem>) -> Option<RawUnit> 
         let names = directive::all().filter(|row| taken(row.section)).map(|row| row.name);
         problems.push(match value::suggest(key, names) {
             Some(near) => problem.hint(format!("did you mean {near}?")),
-            None => problem.hint("a property is a directive of [Service] or [Unit]"),
+            None => {
+                problem.hint("a property is a directive of [Service], [Unit], [Socket] or [Health]")
+            }
         });
         return None;
     };

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::command::ExecCommand;
 use super::service::{ExecContext, Service, ServiceSettings};
 use super::shared::{Pool, Shared};
+use super::socket::Socket;
 use super::tree::tree;
 use super::{Dependency, SourceFile, Unit, UnitName, UnitSet, UnitSettings};
 
@@ -69,8 +70,17 @@ impl Copier<'_> {
             on_failure: self.dependencies(&unit.on_failure),
             on_success: self.dependencies(&unit.on_success),
             sockets: self.dependencies(&unit.sockets),
+            socket: unit.socket.as_deref().map(|socket| Box::new(self.socket(socket))),
+            instance_of: unit.instance_of.as_ref().map(|name| self.name(name)),
             ..unit.clone()
         }
+    }
+
+    fn socket(&self, socket: &Socket) -> Socket {
+        let service = socket.service.as_ref().map(|name| self.name(name));
+        let mut copy = Socket { service, ..socket.clone() };
+        copy.listen.shrink_to_fit();
+        copy
     }
 
     /// Mostly there is none, or the last step.
@@ -120,7 +130,10 @@ mod tests {
         let dependency = Dependency { name, span: Some(Span { file, range: 0..1 }) };
         a.after.push(dependency.clone());
         a.upholds.push(dependency);
-        let all = [a, unit("b.service", "/one"), unit("c.service", "/two")];
+        let mut d = Unit::new(UnitName::parse("d.socket").unwrap());
+        let service = Some(UnitName::parse("b.service").unwrap());
+        d.socket = Some(Box::new(Socket { service, ..Socket::default() }));
+        let all = [a, unit("b.service", "/one"), unit("c.service", "/two"), d];
         let units = all.map(|unit| (unit.name.clone(), Arc::new(unit)));
         let set = UnitSet { units: units.into() };
         let copy = compact(&set);
@@ -140,5 +153,8 @@ mod tests {
         assert!(std::ptr::eq(&*b.settings, &*c.settings));
         assert!(std::ptr::eq(&*a.service.settings, &*c.service.settings));
         assert_eq!(a.after[0].name.as_str().as_ptr(), b.name.as_str().as_ptr());
+        let d = copy.get(&UnitName::parse("d.socket").unwrap()).unwrap();
+        let service = d.socket.as_ref().unwrap().service.as_ref().unwrap();
+        assert_eq!(service.as_str().as_ptr(), b.name.as_str().as_ptr());
     }
 }

@@ -52,6 +52,9 @@ pub struct Health {
     /// The text of `Http=` or `Tcp=` if the number of an instance stands in it, as a mark: what
     /// `check` holds is the first instance's then. Only `unit::instances` reads it.
     pub instance_check: Option<String>,
+    /// The service has instances, and `check` reaches any of them: it speaks for the service, no
+    /// instance is judged by it. Set by `verify`.
+    pub shared: bool,
     /// `IntervalSec=` (10 s) between the start of one probe and the next, once it is ready.
     pub interval: Duration,
     /// `TimeoutSec=` (3 s) of one probe.
@@ -76,6 +79,7 @@ impl Default for Health {
         Health {
             check: None,
             instance_check: None,
+            shared: false,
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             start_period: Duration::ZERO,

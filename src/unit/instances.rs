@@ -53,7 +53,7 @@ pub fn instance(unit: &Unit, n: u32) -> Unit {
     }
     alone(&mut made, &unit.name);
     let service = &mut made.service;
-    fill(&mut service.exec_start, &number, commands);
+    fill(&mut service.exec_start, &number, |list, change| commands(list, change));
     fill(&mut service.exec, &number, context);
     fill(&mut service.settings, &number, settings);
     service.settings.instances = None;
@@ -101,7 +101,7 @@ fn fill<T: Clone>(shared: &mut Shared<T>, number: &str, texts: fn(&mut T, &mut C
     }
 }
 
-fn commands(list: &mut Vec<ExecCommand>, change: &mut Change<'_>) {
+fn commands(list: &mut [ExecCommand], change: &mut Change<'_>) {
     list.iter_mut().for_each(|one| command(one, change));
 }
 

@@ -218,7 +218,7 @@ impl Unit {
     /// It is started by the first connection: a service with sockets of its own that boot does
     /// not start. Its sockets are open all the same.
     pub fn is_on_demand(&self) -> bool {
-        self.socket.is_some()
+        self.socket.as_ref().is_some_and(|socket| !socket.opens_late)
             && self.started_by == StartedBy::Demand
             && self.name.kind() == UnitKind::Service
             && !self.name.is_template()
@@ -290,5 +290,7 @@ impl UnitSet {
 mod arbitrary_tests;
 #[cfg(test)]
 mod instances_tests;
+#[cfg(test)]
+mod socket_tests;
 #[cfg(test)]
 mod verify_tests;

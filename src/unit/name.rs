@@ -159,6 +159,13 @@ impl UnitName {
         UnitName(Arc::from(format!("{}@{n}{}", self.stem(), self.kind().suffix())))
     }
 
+    /// Whether it is that of an instance of this service, marked or not: `web@2.service` and
+    /// `web@2+new.service` of `web.service`.
+    pub fn is_numbered_of(&self, service: &UnitName) -> bool {
+        let number = self.instance().is_some_and(|number| number.parse::<u32>().is_ok());
+        number && self.prefix() == service.stem() && self.kind() == service.kind()
+    }
+
     /// The same name with a mark that no unit's file can have: while one instance is being
     /// replaced by another, two processes share a place, and each needs a name of its own.
     #[must_use]
@@ -254,6 +261,11 @@ mod tests {
         assert_eq!((new.mark(), new.instance(), new.prefix()), (Some("new"), Some("2"), "web"));
         assert_eq!(new.marked("old1").as_str(), "web@2+old1.service");
         assert_eq!((new.unmarked(), name.mark()), (name.clone(), None));
+        let web = UnitName::parse("web.service").unwrap();
+        assert!(name.is_numbered_of(&web) && new.is_numbered_of(&web) && !web.is_numbered_of(&web));
+        for other in ["web@x.service", "webs@2.service", "web@2.socket", "web@.service"] {
+            assert!(!UnitName::parse(other).unwrap().is_numbered_of(&web), "{other}");
+        }
         assert!(UnitName::parse(new.as_str()).is_err(), "nobody can write it");
     }
 

@@ -14,14 +14,17 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::address::{parse_http, parse_listen, parse_tcp};
 use super::command::{ExecCommand, parse_commands};
 use super::condition::parse_condition;
 use super::environment::{
     Environment, apply_unset, is_variable_name, parse_assignments, parse_environment_file,
 };
+use super::instances::{MARK, numbered, parse_cfs_quota, parse_cpu_max, parse_memory_max};
 use super::name::UnitName;
 use super::notification::{NotifyMessage, is_fd_name};
 use super::service::{ExitStatusSet, Resource};
+use super::socket::{ListenAddress, ListenKind};
 use super::specifier::{HostFacts, Specifiers, escape, escape_path, unescape, unescape_path};
 use super::syntax::split_words;
 use super::value::*;
@@ -156,6 +159,16 @@ fn check<T>(text: &str, result: Result<T, ValueError>) -> Option<T> {
 const RESOURCES: [Resource; 5] =
     [Resource::Nofile, Resource::Memlock, Resource::Cpu, Resource::Rttime, Resource::Nice];
 
+const KINDS: [ListenKind; 4] =
+    [ListenKind::Stream, ListenKind::Datagram, ListenKind::SequentialPacket, ListenKind::Fifo];
+
+fn written_as_name(address: &ListenAddress) -> bool {
+    match address {
+        ListenAddress::Path(name) | ListenAddress::Abstract(name) => !name.contains('\0'),
+        ListenAddress::Port(_) | ListenAddress::Ip(_) => false,
+    }
+}
+
 fn every_value_parser(text: &str) {
     check(text, parse_timespan(text));
     check(text, parse_bool(text));
@@ -166,6 +179,16 @@ fn every_value_parser(text: &str) {
     check(text, parse_signal(text));
     check(text, parse_stream_input(text));
     check(text, parse_stream_output(text));
+    for kind in KINDS {
+        let address = check(text, parse_listen(kind, text));
+        let unix = text.starts_with(['/', '@']);
+        assert!(address.is_none_or(|address| unix == written_as_name(&address)), "{text:?}");
+    }
+    check(text, parse_http(text));
+    check(text, parse_tcp(text));
+    parse_cpu_max(text).inspect(|quota| assert!(quota.quota > 0 && quota.period > 0));
+    parse_cfs_quota(text, text);
+    parse_memory_max(text);
     for resource in RESOURCES {
         if let Some(limit) = check(text, parse_limit(resource, text)) {
             assert!(limit.soft.unwrap_or(u64::MAX) <= limit.hard.unwrap_or(u64::MAX));
@@ -198,7 +221,17 @@ fn every_line_parser(text: &str, specifiers: &Specifiers<'_>) {
     for (name, _) in check(text, parse_assignments(text, specifiers)).unwrap_or_default() {
         assert!(is_variable_name(&name));
     }
-    check(text, specifiers.expand(text));
+    let plain = check(text, specifiers.expand(text));
+    let web = UnitName::parse("web.service").unwrap();
+    let instances = Specifiers { unit: &web, instances: true, ..*specifiers };
+    if let Some(marked) = check(text, instances.expand(text)) {
+        // What comes of the mark is what a template's instance would be given.
+        let first = UnitName::parse("web@1.service").unwrap();
+        let alone = Specifiers { unit: &first, instances: false, ..*specifiers };
+        assert!(plain.is_some() || text.contains('%'), "{text:?}");
+        assert_eq!(Ok(numbered(&marked, 1)), alone.expand(text), "{text:?}");
+        assert!(!numbered(&marked, 1).contains(MARK));
+    }
     check(text, unescape(text));
     unescape_path(text).unwrap_or_default();
     let _condition: Condition = parse_condition(ConditionKind::PathExists, text);
@@ -468,6 +501,72 @@ const LINES: [&str; 34] = [
     "/bin/./true",
     "/bin/echo $A ${A} $$ %i %%",
 ];
+
+/// Addresses that both take, that both refuse, and that only rinit refuses.
+const ADDRESSES: [(&str, bool); 34] = [
+    ("8000", true),
+    ("1", true),
+    ("65535", true),
+    ("127.0.0.1:80", true),
+    ("0.0.0.0:80", true),
+    ("[::1]:80", true),
+    ("[::]:80", true),
+    ("[::ffff:1.2.3.4]:80", true),
+    ("/run/x.sock", true),
+    ("/run/a b", true),
+    ("@x", true),
+    ("@x y", true),
+    ("0", false),
+    ("65536", false),
+    ("-1", false),
+    ("99999999999", false),
+    ("127.0.0.1", false),
+    ("127.0.0.1:0", false),
+    ("127.0.0.1:65536", false),
+    ("127.0.0.1:http", false),
+    ("127.0.0.1:", false),
+    ("1.2.3:80", false),
+    ("1.2.3.4.5:80", false),
+    ("256.0.0.1:80", false),
+    ("::1", false),
+    ("[::1]", false),
+    ("[::1:80", false),
+    ("[127.0.0.1]:80", false),
+    ("localhost:80", false),
+    ("*:80", false),
+    (":80", false),
+    ("run/x", false),
+    ("/", false),
+    ("@", false),
+];
+
+#[test]
+fn addresses_are_refused_as_systemd_refuses_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut paths = Vec::new();
+    for (number, (address, _)) in ADDRESSES.iter().enumerate() {
+        let stem = directory.path().join(format!("rinit-address{number}"));
+        std::fs::write(stem.with_extension("service"), "[Service]\nExecStart=/bin/true\n").unwrap();
+        let socket = stem.with_extension("socket");
+        std::fs::write(&socket, format!("[Socket]\nListenStream={address}\n")).unwrap();
+        paths.push(socket.into_os_string().into_string().unwrap());
+    }
+    for (address, taken) in ADDRESSES {
+        let ours = parse_listen(ListenKind::Stream, address);
+        assert_eq!(ours.is_ok(), taken, "{address}: {ours:?}");
+    }
+    let arguments: Vec<&str> = ["verify", "--man=no", "--generators=no"]
+        .into_iter()
+        .chain(paths.iter().map(String::as_str))
+        .collect();
+    let Some(output) = oracle("systemd-analyze", &arguments) else { return };
+    let said = String::from_utf8(output.stderr).unwrap();
+    for (number, (address, taken)) in ADDRESSES.iter().enumerate() {
+        // A socket that listens nowhere is what is left of a refused address.
+        let refused = format!("rinit-address{number}.socket: Unit has no Listen setting");
+        assert_eq!(*taken, !said.contains(&refused), "{address}\n{said}");
+    }
+}
 
 #[test]
 fn command_lines_are_refused_as_systemd_refuses_them() {

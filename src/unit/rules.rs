@@ -6,15 +6,15 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+use super::UnitKind;
 use super::address::{parse_http, parse_tcp};
 use super::directive::Draft;
 use super::health::HealthCheck;
 use super::instances::numbered;
-use super::problem::{Problem, Span};
+use super::problem::Problem;
 use super::rolling::Instances;
 use super::service::{NotifyAccess, ServiceType};
 use super::socket::{ListenAddress, ListenKind, Socket};
-use super::{Unit, UnitKind};
 
 /// Everything about one unit. After an error (`broken`) nothing is said to be missing.
 pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>) {
@@ -38,22 +38,18 @@ fn implied(draft: &mut Draft) {
     }
 }
 
-fn whole(unit: &Unit) -> Option<Span> {
-    unit.file.clone().map(|file| Span { file, range: 0..0 })
-}
-
 /// `Http=`, `Tcp=` or `Exec=`: one of them, or `StallSec=` alone.
 fn health(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>) {
     let checks = std::mem::take(&mut draft.checks);
+    let section = draft.span("[Health]");
     let unit = &mut draft.unit;
     let name = unit.name.clone();
-    let whole = whole(unit);
     let Some(health) = &mut unit.service.health else {
         return;
     };
     if name.kind() != UnitKind::Service {
         let message = format!("{name} has [Health], which is for a service");
-        problems.push(Problem::error(whole, message).hint("move it to the service's file"));
+        problems.push(Problem::error(section, message).hint("move it to the service's file"));
         return;
     }
     if let [first, second, ..] = checks.as_slice() {
@@ -68,7 +64,7 @@ fn health(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>) {
     } else if health.stall.is_zero() && !broken {
         let message = format!("[Health] of {name} says nothing to ask");
         let hint = "give Http = \"/healthz\", Tcp =, Exec =, or StallSec =";
-        problems.push(Problem::error(whole, message).hint(hint));
+        problems.push(Problem::error(section, message).hint(hint));
     }
 }
 
@@ -81,7 +77,7 @@ fn socket(draft: &Draft, broken: bool, problems: &mut Vec<Problem>) {
     if socket.listen.is_empty() && !broken {
         let message = format!("[Socket] of {name} listens nowhere");
         let hint = "say where: ListenStream = 8000, \"127.0.0.1:8000\" or \"/run/app.sock\"";
-        problems.push(Problem::error(whole(unit), message).hint(hint));
+        problems.push(Problem::error(draft.span("[Socket]"), message).hint(hint));
     }
     if socket.service.is_some() && name.kind() == UnitKind::Service {
         let message = format!("{name} has a [Socket] of its own, which is for itself");
@@ -166,8 +162,7 @@ fn instances(draft: &Draft, problems: &mut Vec<Problem>) {
 fn oneshot(draft: &Draft, problems: &mut Vec<Problem>) {
     let service = &draft.unit.service;
     let name = &draft.unit.name;
-    let untyped = draft.span("Type").is_none() && service.exec_start.is_empty();
-    if service.kind != ServiceType::Oneshot || untyped {
+    if service.kind != ServiceType::Oneshot {
         return;
     }
     let health = service.health.is_some();
@@ -175,7 +170,7 @@ fn oneshot(draft: &Draft, problems: &mut Vec<Problem>) {
         ("Instances", service.instances.is_some(), "has no instances"),
         ("ReadyOn", service.ready_on_accept, "is ready when it has ended"),
         ("NotificationFd", service.notification_fd.is_some(), "is ready when it has ended"),
-        ("Http", health, "has no health"),
+        ("[Health]", health, "has no health"),
     ];
     for (directive, given, why) in never {
         if given {

@@ -116,6 +116,9 @@ pub struct Socket {
     pub trigger_limit_interval: Duration,
     /// `TriggerLimitBurst=` (20; 200 with `accept`).
     pub trigger_limit_burst: u32,
+    /// It is opened only when its service is started: the service is one that `OnFailure=` or
+    /// `OnSuccess=` starts, or that `--unit` left out. Set by `verify`.
+    pub opens_late: bool,
 }
 
 impl Default for Socket {
@@ -143,6 +146,7 @@ impl Default for Socket {
             pass_credentials: false,
             trigger_limit_interval: Duration::from_secs(2),
             trigger_limit_burst: 20,
+            opens_late: false,
         }
     }
 }

@@ -14,36 +14,38 @@ use super::health::HealthCheck;
 use super::problem::{Problem, Span};
 use super::service::StandardStream;
 use super::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
-use super::{Dependency, UnitKind, UnitName, rules, value};
+use super::{Dependency, StartedBy, UnitKind, UnitName, rules, value};
 
 type Index = BTreeMap<UnitName, usize>;
 
 /// Gives every service its sockets, with the order that follows (systemd.socket(5), IMPLICIT
-/// DEPENDENCIES): a service comes after its sockets.
+/// DEPENDENCIES): a service comes after its sockets, and wants those that it names itself.
 pub fn give(drafts: &mut [Draft], index: &Index, problems: &mut Vec<Problem>) {
-    let mut given: Vec<(usize, Dependency)> = Vec::new();
+    // Which service, which socket, and whether the service asked for it.
+    let mut given: Vec<(usize, Dependency, bool)> = Vec::new();
     for (at, draft) in drafts.iter().enumerate() {
         for dependency in &draft.unit.sockets {
-            given.push((at, Dependency { span: None, ..dependency.clone() }));
+            given.push((at, Dependency { span: None, ..dependency.clone() }, true));
         }
     }
     let named: Vec<UnitName> =
-        given.iter().map(|(_, dependency)| dependency.name.clone()).collect();
+        given.iter().map(|(_, dependency, _)| dependency.name.clone()).collect();
     for draft in drafts.iter_mut().filter(|draft| draft.unit.name.kind() == UnitKind::Socket) {
         let inherited = named.contains(&draft.unit.name);
         if let Some(service) = service_of(draft, inherited, index, problems) {
             let dependency = Dependency { name: draft.unit.name.clone(), span: None };
-            given.extend(index.get(&service).map(|at| (*at, dependency)));
+            given.extend(index.get(&service).map(|at| (*at, dependency, false)));
             draft.socket().service = Some(service);
         }
     }
-    for (at, dependency) in given {
+    for (at, dependency, asked) in given {
         let Some(draft) = drafts.get_mut(at) else { continue };
         let unit = &mut draft.unit;
         if !unit.sockets.iter().any(|known| known.name == dependency.name) {
             unit.sockets.push(dependency.clone());
         }
-        for list in [&mut *unit.after, &mut *unit.wants] {
+        let wants = asked.then_some(&mut *unit.wants);
+        for list in std::iter::once(&mut *unit.after).chain(wants) {
             if !list.iter().any(|known| known.name == dependency.name) {
                 list.push(dependency.clone());
             }
@@ -95,13 +97,21 @@ fn service_of(
 }
 
 /// What services say about the sockets that they get.
-pub fn check(drafts: &[Draft], index: &Index, problems: &mut Vec<Problem>) {
+pub fn check(drafts: &mut [Draft], index: &Index, problems: &mut Vec<Problem>) {
     addresses(drafts, problems);
-    for draft in drafts {
+    let mut shared = Vec::new();
+    for (at, draft) in drafts.iter().enumerate() {
         beside_instances(draft, index, drafts, problems);
         if draft.unit.name.kind() == UnitKind::Service {
-            service(draft, index, drafts, problems);
+            let sockets = service(draft, index, drafts, problems);
+            if probes(draft, &sockets, problems) {
+                shared.push(at);
+            }
         }
+    }
+    for at in shared {
+        let health = drafts.get_mut(at).map(Draft::health);
+        health.into_iter().for_each(|health| health.shared = true);
     }
 }
 
@@ -135,7 +145,13 @@ fn beside_instances(draft: &Draft, index: &Index, drafts: &[Draft], problems: &m
     });
 }
 
-fn service(draft: &Draft, index: &Index, drafts: &[Draft], problems: &mut Vec<Problem>) {
+/// Returns its sockets, own ones first.
+fn service<'a>(
+    draft: &'a Draft,
+    index: &Index,
+    drafts: &'a [Draft],
+    problems: &mut Vec<Problem>,
+) -> Vec<&'a Socket> {
     let unit = &draft.unit;
     let name = &unit.name;
     let others = unit.sockets.iter().filter_map(|dependency| index.get(&dependency.name));
@@ -149,10 +165,13 @@ fn service(draft: &Draft, index: &Index, drafts: &[Draft], problems: &mut Vec<Pr
         problems.push(Problem::error(draft.span("StandardInput"), message).hint(hint));
     }
     if let Some(fd) = unit.service.notification_fd.filter(|_| !stdin) {
-        let first = i32::try_from(count).map_or(i32::MAX, |count| count.saturating_add(3));
-        if fd < first {
-            let message = format!("NotificationFd={fd} of {name} is one of its sockets");
-            let hint = format!("they are 3 to {}: take {first} or more", first - 1);
+        let stored = usize::try_from(unit.service.descriptor_store_max).unwrap_or(usize::MAX);
+        let first = count.saturating_add(stored).saturating_add(3);
+        if usize::try_from(fd).is_ok_and(|fd| fd < first) {
+            let what = "is one of the descriptors that it is passed";
+            let message = format!("NotificationFd={fd} of {name} {what}");
+            let hint =
+                format!("its sockets and what it stores are from 3 on: take {first} or more");
             problems.push(Problem::error(draft.span("NotificationFd"), message).hint(hint));
         }
     }
@@ -161,7 +180,7 @@ fn service(draft: &Draft, index: &Index, drafts: &[Draft], problems: &mut Vec<Pr
         let hint = "with [Socket] ListenStream = … rinit holds the port for it";
         problems.push(Problem::error(draft.span("ReadyOn"), message).hint(hint));
     }
-    probes(draft, &sockets, problems);
+    sockets
 }
 
 fn accepts(socket: &Socket) -> bool {
@@ -171,11 +190,11 @@ fn accepts(socket: &Socket) -> bool {
     })
 }
 
-/// Whom a probe reaches.
-fn probes(draft: &Draft, sockets: &[&Socket], problems: &mut Vec<Problem>) {
+/// Whom a probe reaches: `true` if any instance of several.
+fn probes(draft: &Draft, sockets: &[&Socket], problems: &mut Vec<Problem>) -> bool {
     let (unit, name) = (&draft.unit, &draft.unit.name);
     let Some(health) = &unit.service.health else {
-        return;
+        return false;
     };
     let found = sockets.iter().find(|socket| rules::tcp(socket).is_some());
     let shared = match &health.check {
@@ -187,7 +206,7 @@ fn probes(draft: &Draft, sockets: &[&Socket], problems: &mut Vec<Problem>) {
                      http://127.0.0.1:8000{path}"
                 );
                 problems.push(Problem::error(draft.span("Http"), message).hint(hint));
-                return;
+                return false;
             };
             !socket.reuse_port
         }
@@ -196,7 +215,8 @@ fn probes(draft: &Draft, sockets: &[&Socket], problems: &mut Vec<Problem>) {
         }
         Some(HealthCheck::Exec(_)) | None => false,
     };
-    if shared && unit.service.instances.is_some() {
+    let shared = shared && unit.service.instances.is_some();
+    if shared {
         let span = draft.span("Http").or_else(|| draft.span("Tcp"));
         let message = format!(
             "the health check of {name} reaches any of its instances, so it speaks for the \
@@ -205,6 +225,7 @@ fn probes(draft: &Draft, sockets: &[&Socket], problems: &mut Vec<Problem>) {
         let hint = "for each by itself: ReusePort = true, Exec =, or a port with %i in a URL";
         problems.push(Problem::note(span, message).hint(hint));
     }
+    shared
 }
 
 /// One `Listen*=` of some unit.
@@ -228,7 +249,9 @@ enum Endpoint<'a> {
 fn addresses(drafts: &[Draft], problems: &mut Vec<Problem>) {
     let mut taken: BTreeMap<Endpoint<'_>, Vec<Place<'_>>> = BTreeMap::new();
     for draft in drafts {
-        let Some(socket) = draft.unit.socket.as_deref() else { continue };
+        let Some(socket) = draft.unit.socket.as_deref().filter(|_| opens(draft)) else {
+            continue;
+        };
         for (at, listen) in socket.listen.iter().enumerate() {
             let endpoint = match &listen.address {
                 ListenAddress::Port(port) => Endpoint::Port(listen.kind, *port),
@@ -245,6 +268,12 @@ fn addresses(drafts: &[Draft], problems: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+/// Whether its sockets are open together with all others.
+fn opens(draft: &Draft) -> bool {
+    let unit = &draft.unit;
+    !unit.name.is_template() && (unit.started_by == StartedBy::Boot || unit.is_on_demand())
 }
 
 /// Whether the kernel would refuse the second (EADDRINUSE). Both are of one endpoint.

@@ -86,7 +86,8 @@ fn stray(file: &Arc<SourceFile>, key: &Key<'_>, value: &Spanned<DeValue<'_>>) ->
     let problem = Problem::error(Some(span), format!("{name} stands outside a section"));
     match super::directive::sections_of(name).first() {
         Some(section) => problem.hint(format!("put it under [{}]", section.name())),
-        None => problem.hint("a unit's sections are [Unit], [Service] and [Install]"),
+        None => problem
+            .hint("a unit's sections are [Unit], [Service], [Socket], [Health] and [Install]"),
     }
 }
 

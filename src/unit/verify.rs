@@ -75,7 +75,7 @@ pub fn verify_with_places(
         names(&mut draft.unit, &index, problems);
     }
     sockets::give(&mut drafts, &index, problems);
-    sockets::check(&drafts, &index, problems);
+    sockets::check(&mut drafts, &index, problems);
     contradictions(&drafts, &index, problems);
     let mut graph = explicit_order(&mut drafts, &index);
     let cycles = graph.cycles();
@@ -111,6 +111,8 @@ fn who_starts(drafts: &mut [Draft]) -> Vec<bool> {
             StartedBy::Demand => ExitAction::None,
         };
         unit.failure_action = draft.failure_action.unwrap_or(default);
+        let late = reaction || draft.left_out;
+        unit.settings.socket.iter_mut().for_each(|socket| socket.opens_late = late);
         reaction
     };
     drafts.iter_mut().map(settle).collect()

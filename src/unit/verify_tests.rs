@@ -14,7 +14,7 @@ use crate::cli::diagnostics::{Style, render};
 use crate::cli::plain;
 
 /// Reads units given as `name: text`, without any file or host.
-fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Problem>) {
+pub(super) fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Problem>) {
     let host = HostFacts::default();
     let defaults = UnitDefaults::default();
     let mut problems = Vec::new();
@@ -40,13 +40,13 @@ fn read(files: &[(&str, &str)], command: Option<&[&str]>) -> (UnitSet, Vec<Probl
     (units, problems)
 }
 
-fn drawn(problems: &[Problem]) -> String {
+pub(super) fn drawn(problems: &[Problem]) -> String {
     let text = render(problems, "nothing was started", Style { colour: false, notes: true });
     assert_eq!(plain::render(problems, "nothing was started", true), text);
     text
 }
 
-fn check_problems(files: &[(&str, &str)], expect: Expect) {
+pub(super) fn check_problems(files: &[(&str, &str)], expect: Expect) {
     let (_, problems) = read(files, None);
     expect.assert_eq(&drawn(&problems));
 }
@@ -75,7 +75,7 @@ fn order(units: &UnitSet) -> String {
     units.units.values().map(line).collect()
 }
 
-fn check_order(files: &[(&str, &str)], expect: Expect) {
+pub(super) fn check_order(files: &[(&str, &str)], expect: Expect) {
     let (units, problems) = read(files, None);
     assert_eq!(drawn(&problems), "");
     expect.assert_eq(&order(&units));
@@ -243,7 +243,7 @@ fn properties_of_the_command_that_are_wrong() {
         1 | User.x=1
           | ^^^^^^
           |
-          = help: a property is a directive of [Service] or [Unit]
+          = help: a property is a directive of [Service], [Unit], [Socket] or [Health]
 
         error: Nice: 99 is not in the range from -20 to 19
          --> -p:1:6

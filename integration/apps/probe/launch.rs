@@ -148,6 +148,7 @@ fn apply(step: &str, value: &str) {
         "--ignore" if value == "all" => signals::all().for_each(signals::ignore),
         "--ignore" => signals::ignore(signals::number(value)),
         "--close" => drop(nix::unistd::close(value.parse::<c_int>().expect("an fd"))),
+        "--listen" => listen(value),
         "--leak" => leak(value),
         "--broken-pipe" => broken_pipe(value.parse().expect("an fd")),
         "--umask" => {
@@ -184,6 +185,22 @@ fn leak(value: &str) {
             libc::dup2(opened, fd);
             libc::close(opened);
         }
+    }
+}
+
+/// `NAME=ADDRESS`: a listening socket as sd_listen_fds(3) has it, for the program that follows.
+fn listen(value: &str) {
+    let (name, address) = value.split_once('=').expect("NAME=ADDRESS");
+    let listener = std::net::TcpListener::bind(address).expect("bind");
+    // SAFETY: one thread; dup2(2) clears close-on-exec, and where the number is 3 already fcntl
+    // does.
+    unsafe {
+        let fd = std::os::fd::IntoRawFd::into_raw_fd(listener);
+        libc::dup2(fd, 3);
+        libc::fcntl(3, libc::F_SETFD, 0);
+        std::env::set_var("LISTEN_PID", std::process::id().to_string());
+        std::env::set_var("LISTEN_FDS", "1");
+        std::env::set_var("LISTEN_FDNAMES", name);
     }
 }
 

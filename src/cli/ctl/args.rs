@@ -87,6 +87,23 @@ pub struct Job {
     pub no_block: bool,
 }
 
+/// `scale`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct Scale {
+    /// A unit and how many instances of it there are to be; 0 is none
+    #[arg(value_name = "UNIT=N", required = true, value_parser = number)]
+    pub numbers: Vec<(String, u32)>,
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub no_block: bool,
+}
+
+fn number(text: &str) -> Result<(String, u32), String> {
+    let (unit, number) = text.split_once('=').ok_or("a unit and a number are needed: web=4")?;
+    let number = number.parse().map_err(|_| format!("{number} is no number of instances"))?;
+    if unit.is_empty() { Err("no unit is named".to_owned()) } else { Ok((unit.to_owned(), number)) }
+}
+
 /// A verb.
 #[derive(Subcommand, Clone, PartialEq, Debug)]
 pub enum Verb {
@@ -123,6 +140,8 @@ pub enum Verb {
     Restart(Job),
     /// Tell units to read their configuration again (ExecReload=)
     Reload(Job),
+    /// Have another number of instances of services with Instances=
+    Scale(Scale),
     /// Send a signal to processes of units
     Kill(Kill),
     /// Show what happens

@@ -12,7 +12,7 @@ use super::connect::Session;
 use super::failure::Failure;
 use super::screen::{Look, Screen, Tint};
 use super::time::Timestamp;
-use super::{DONE, TIMED_OUT, names};
+use super::{DONE, TIMED_OUT, instances, names};
 use crate::cli::diagnostics::one_line;
 use crate::control::client::CallError;
 
@@ -93,7 +93,7 @@ pub fn recent(session: &mut Session, unit: Option<&str>) -> Result<Vec<Value>, F
         }
         deadline = Instant::now() + PAUSE;
     }
-    events.retain(|event| unit.is_none_or(|unit| text(event, "unit") == unit));
+    events.retain(|event| unit.is_none_or(|unit| instances::is_of(text(event, "unit"), unit)));
     Ok(events)
 }
 

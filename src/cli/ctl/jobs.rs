@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::args::Job;
+use super::args::{Job, Scale};
 use super::connect::Session;
 use super::events::{recent, text};
 use super::failure::Failure;
@@ -35,6 +35,8 @@ pub enum Kind {
     Restart,
     /// `reload`
     Reload,
+    /// `scale`
+    Scale,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Stop => "Stop",
             Kind::Restart => "Restart",
             Kind::Reload => "Reload",
+            Kind::Scale => "Scale",
         }
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Stop => "stop",
             Kind::Restart => "restart",
             Kind::Reload => "reload",
+            Kind::Scale => "scale",
         }
     }
 
@@ -62,6 +66,7 @@ impl Kind {
             Kind::Stop => "stopping",
             Kind::Restart => "restarting",
             Kind::Reload => "reloading",
+            Kind::Scale => "scaling",
         }
     }
 }
@@ -81,14 +86,53 @@ pub fn run(
     screen: &mut Screen<'_>,
 ) -> Result<u8, Failure> {
     let units = names::resolve(session, &arguments.units.units)?;
+    let wait = !arguments.no_block;
+    let asked: Vec<Asked> = units
+        .into_iter()
+        .map(|unit| Asked { parameters: json!({ "unit": unit, "wait": wait }), unit })
+        .collect();
+    ask(kind, &asked, json, session, screen)
+}
+
+/// The verb `scale`.
+pub fn scale(
+    arguments: &Scale,
+    json: bool,
+    session: &mut Session,
+    screen: &mut Screen<'_>,
+) -> Result<u8, Failure> {
+    let mut asked = Vec::new();
+    for (word, number) in &arguments.numbers {
+        for unit in names::resolve(session, std::slice::from_ref(word))? {
+            let wait = !arguments.no_block;
+            let parameters = json!({ "unit": unit, "instances": number, "wait": wait });
+            asked.push(Asked { unit, parameters });
+        }
+    }
+    ask(Kind::Scale, &asked, json, session, screen)
+}
+
+/// One call.
+struct Asked {
+    unit: String,
+    parameters: Value,
+}
+
+fn ask(
+    kind: Kind,
+    asked: &[Asked],
+    json: bool,
+    session: &mut Session,
+    screen: &mut Screen<'_>,
+) -> Result<u8, Failure> {
     let mut ends = Vec::new();
-    for units in units.chunks(AT_ONCE) {
-        ends.extend(some(kind, units, arguments.no_block, session, screen)?);
+    for asked in asked.chunks(AT_ONCE) {
+        ends.extend(some(kind, asked, json, session, screen)?);
     }
     screen.clear_progress();
     let mut code = DONE;
     let mut objects = Vec::new();
-    for (unit, end) in units.iter().zip(ends) {
+    for (unit, end) in asked.iter().map(|asked| &asked.unit).zip(ends) {
         let (own, lines) = told(kind, unit, &end, session.timeout());
         code = code.max(own);
         if json {
@@ -112,18 +156,18 @@ pub fn run(
 /// Asks for the jobs of some units; gives how each ended, in their order.
 fn some(
     kind: Kind,
-    units: &[String],
-    no_block: bool,
+    asked: &[Asked],
+    json: bool,
     session: &Session,
     screen: &mut Screen<'_>,
 ) -> Result<Vec<Result<Value, CallError>>, Failure> {
     let (sender, news) = channel();
-    let (deadline, more) = (session.deadline(), screen.look.progress);
-    for (at, unit) in units.iter().enumerate() {
+    let rolls = !json && matches!(kind, Kind::Restart | Kind::Reload | Kind::Scale);
+    let (deadline, more) = (session.deadline(), screen.look.progress || rolls);
+    for (at, Asked { parameters, .. }) in asked.iter().enumerate() {
         let mut client = session.another()?;
-        let parameters = json!({ "unit": unit, "wait": !no_block });
         // Asked for in the order given; only the answers come as they come.
-        match client.send(kind.method(), &parameters, more, deadline) {
+        match client.send(kind.method(), parameters, more, deadline) {
             Ok(()) => {
                 let sender = sender.clone();
                 std::thread::spawn(move || follow(client, deadline, at, &sender));
@@ -132,7 +176,8 @@ fn some(
         }
     }
     drop(sender);
-    Ok(collect(kind, units, &news, screen))
+    let units: Vec<String> = asked.iter().map(|asked| asked.unit.clone()).collect();
+    Ok(collect(kind, &units, rolls, &news, screen))
 }
 
 /// Reads what comes, up to the end.
@@ -150,6 +195,7 @@ fn follow(mut client: Client, deadline: Option<Instant>, at: usize, news: &Sende
 fn collect(
     kind: Kind,
     units: &[String],
+    rolls: bool,
     news: &Receiver<News>,
     screen: &mut Screen<'_>,
 ) -> Vec<Result<Value, CallError>> {
@@ -161,6 +207,11 @@ fn collect(
             Ok(News::Event(reply)) => {
                 let event = reply.get("event").cloned().unwrap_or_default();
                 last = format!("{}: {}", text(&event, "unit"), text(&event, "message"));
+                // How a roll goes is what somebody who started it wants to have on record.
+                if rolls && text(&event, "event") == "roll" {
+                    let line = format!("{}\n", screen.look.symbols(&one_line(&last)));
+                    screen.out(&line);
+                }
             }
             Ok(News::End(at, end)) => {
                 if let Some(place) = ends.get_mut(at) {
@@ -260,6 +311,7 @@ fn taken_along(kind: Kind, reply: &Value) -> String {
         Kind::Stop => "stopped",
         Kind::Restart => "restarted",
         Kind::Reload => "reloaded",
+        Kind::Scale => "scaled",
     };
     format!("Also {verb}: {}\n", names.join(", "))
 }

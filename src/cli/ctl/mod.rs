@@ -14,6 +14,7 @@ pub mod properties;
 
 pub mod dependencies;
 pub mod events;
+pub mod instances;
 pub mod jobs;
 pub mod list;
 pub mod reload;
@@ -120,6 +121,7 @@ fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Opt
         | Verb::Stop(_)
         | Verb::Restart(_)
         | Verb::Reload(_)
+        | Verb::Scale(_)
         | Verb::Kill(_)
         | Verb::Events(_)
         | Verb::Wait { .. }
@@ -154,6 +156,7 @@ fn with_rinit(
         Verb::Stop(job) => jobs::run(jobs::Kind::Stop, job, json, session, screen),
         Verb::Restart(job) => jobs::run(jobs::Kind::Restart, job, json, session, screen),
         Verb::Reload(job) => jobs::run(jobs::Kind::Reload, job, json, session, screen),
+        Verb::Scale(scale) => jobs::scale(scale, json, session, screen),
         Verb::Kill(arguments) => states::kill(arguments, session, screen),
         Verb::Events(arguments) => events::events(arguments, json, session, screen),
         Verb::Wait { units, goal } => wait::wait(&units.units, *goal, session, screen),

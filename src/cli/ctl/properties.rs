@@ -35,6 +35,12 @@ impl Properties {
         self.0.get(name).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// A list of names.
+    pub fn names(&self, name: &str) -> Vec<String> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// A truth.
     pub fn flag(&self, name: &str) -> bool {
         self.0.get(name).and_then(Value::as_bool).unwrap_or(false)

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::connect::Session;
 use super::events::{self, line, recent};
 use super::failure::Failure;
+use super::instances;
 use super::list::text;
 use super::properties::Properties;
 use super::screen::{Look, Screen, Tint};
@@ -40,7 +41,7 @@ pub fn status(
                 continue;
             }
         };
-        let of_unit = remembered.iter().filter(|event| text(event, "unit") == unit);
+        let of_unit = remembered.iter().filter(|event| instances::is_of(text(event, "unit"), unit));
         let shown = of_unit.filter(|event| json || text(event, "level") != "debug");
         let mut events: Vec<Value> = shown.cloned().collect();
         events.drain(..events.len().saturating_sub(lines));
@@ -53,7 +54,9 @@ pub fn status(
             all.push(Value::Object(fields));
         } else {
             let gap = if at == 0 { "" } else { "\n" };
-            screen.out(&format!("{gap}{}", render(&properties, &events, now(), screen.look)));
+            let instances = instances::of(session, &properties)?;
+            let text = render(&properties, &instances, &events, now(), screen.look);
+            screen.out(&format!("{gap}{text}"));
         }
     }
     if json {
@@ -67,7 +70,13 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn render(unit: &Properties, events: &[Value], now: Duration, look: Look) -> String {
+fn render(
+    unit: &Properties,
+    instances: &[Properties],
+    events: &[Value],
+    now: Duration,
+    look: Look,
+) -> String {
     let mut text = heading(unit, look);
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
@@ -78,20 +87,27 @@ fn render(unit: &Properties, events: &[Value], now: Duration, look: Look) -> Str
     field("Active", active(unit, now, look));
     field("Job", job(unit));
     field("Next", next(unit));
-    field("Main PID", main_pid(unit));
+    field("Main PID", if instances.is_empty() { main_pid(unit) } else { String::new() });
     field("Control PID", positive(unit.number("ControlPID")));
     field("Restarts", positive(unit.number("NRestarts")));
+    field("Health", health(unit, look));
+    field("Status", said(unit));
+    field("Stored fds", positive(unit.number("NFileDescriptorStore")));
+    field("Roll", instances::roll(unit));
+    field("Instances", instances::counts(unit, look));
     if unit.flag("NeedDaemonReload") {
         let warning = "its definition on disk has changed: rinitctl apply, or daemon-reload";
         field("Warning", look.paint(Tint::Busy, warning));
     }
+    text += &instances::tree(instances, now, look);
     if !events.is_empty() {
         text.push('\n');
     }
     for event in events {
         let time = Timestamp::parse(events::text(event, "time"));
         let time = time.map_or_else(String::new, Timestamp::short);
-        text += &format!("{time} {}\n", line(event, false, look));
+        let own = events::text(event, "unit") == unit.text("Id");
+        text += &format!("{time} {}\n", line(event, !own, look));
     }
     text
 }
@@ -183,6 +199,26 @@ fn ordinal(number: u64) -> String {
         _ => "th",
     };
     format!("{number}{suffix}")
+}
+
+/// What the service says of itself (`STATUS=`, `ERRNO=`).
+fn said(unit: &Properties) -> String {
+    let mut words = match one_line(unit.text("StatusText")) {
+        text if text.is_empty() => String::new(),
+        text => format!("\"{text}\""),
+    };
+    if unit.number("StatusErrno") != 0 {
+        let gap = if words.is_empty() { "" } else { ", " };
+        words += &format!("{gap}errno {}", unit.number("StatusErrno"));
+    }
+    words
+}
+
+fn health(unit: &Properties, look: Look) -> String {
+    match unit.text("Health") {
+        "unhealthy" => look.paint(Tint::Bad, "unhealthy"),
+        word => word.to_owned(),
+    }
 }
 
 fn positive(number: u64) -> String {

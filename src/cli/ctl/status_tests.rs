@@ -20,7 +20,7 @@ fn unit(extra: Value) -> Properties {
 }
 
 fn check(extra: Value, events: &[Value], expected: Expect) {
-    expected.assert_eq(&render(&unit(extra), events, NOW, Look::default()));
+    expected.assert_eq(&render(&unit(extra), &[], events, NOW, Look::default()));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_is_next() {
     assert_eq!(next(3, 5, 0), "restarting in 30s, 3rd in a row, without end");
     assert_eq!(next(0, 5, 1), "restarting in 30s");
     let fancy = Look { unicode: true, colour: true, ..Look::default() };
-    let text = render(&unit(json!({})), &[], NOW, fancy);
+    let text = render(&unit(json!({})), &[], &[], NOW, fancy);
     assert!(text.starts_with("\x1b[1;32m●\x1b[0m web.service"), "{text}");
 }
 

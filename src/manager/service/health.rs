@@ -169,6 +169,7 @@ impl Service {
             | SubState::Condition
             | SubState::StartPre
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Exited
             | SubState::Reload
             | SubState::Stop

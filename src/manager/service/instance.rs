@@ -1,8 +1,7 @@
 //! What is different for a service with `Instances=`, the *group*, and for one of its instances.
 //!
 //! Not what the instances are to their group (`instances`) nor how they are replaced (`rollout`).
-//! **Invariant:** a group never has a process or a deadline of its own; its state is what
-//! [`Service::show`] is told.
+//! **Invariant:** a group never has a process; its state is what [`Service::show`] is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +55,9 @@ impl Service {
         }
     }
 
-    /// It is up and may be sent work.
+    /// It is up, well as far as anybody knows, and may be sent work.
     pub fn serves(&self) -> bool {
-        self.is_up() && !self.place.leaving
+        self.is_up() && !self.place.leaving && self.healthy() != Some(false)
     }
 
     /// Up, whatever is to come.

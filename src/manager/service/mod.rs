@@ -13,6 +13,7 @@ mod notify;
 mod quiesce;
 mod ready;
 mod run;
+mod socket;
 mod start;
 mod stop;
 
@@ -321,6 +322,7 @@ impl Service {
             | SubState::StartPre
             | SubState::Start
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Reload

@@ -11,7 +11,7 @@ use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
 use super::super::time::Timestamp;
 use super::Service;
-use super::ready::Source;
+use super::ready::{Search, Source};
 use crate::unit::process::Signal;
 use crate::unit::service::{NotifyAccess, ServiceType};
 
@@ -92,10 +92,10 @@ impl Service {
         if !accepts || self.live(process).is_some() || out.processes.contains_key(&process) {
             return;
         }
-        let searched = self.is_mainless() && self.state == SubState::Start;
+        let searched = matches!(self.search, Search::Asked | Search::Again(_));
         self.take_main(out, process);
         if searched {
-            self.came(out, Source::Process);
+            self.found(out);
         }
     }
 
@@ -129,6 +129,7 @@ impl Service {
             | SubState::Condition
             | SubState::StartPre
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Stop

@@ -172,6 +172,7 @@ impl Service {
             | SubState::Condition
             | SubState::StartPre
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Reload
@@ -244,7 +245,9 @@ impl Service {
             (Search::HandOver(result, exit), Err(_)) => self.main_is_gone(out, result, exit),
             (_, Err(why)) if self.unit.service.pid_file.is_some() => {
                 self.last_word = Some(why.into());
+                // What needs a main process to ask cannot wait for ExecStartPost=.
                 let writes_it = self.state == SubState::Start
+                    && !self.awaited.is_more_than_process()
                     && !self.commands(ProcessRole::ExecStartPost).is_empty();
                 if writes_it {
                     self.search = Search::Later;
@@ -267,7 +270,7 @@ impl Service {
         self.watch_empty(out);
     }
 
-    fn found(&mut self, out: &mut Out) {
+    pub(super) fn found(&mut self, out: &mut Out) {
         if self.state == SubState::StartPost {
             self.up(out);
         } else {

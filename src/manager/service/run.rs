@@ -166,6 +166,7 @@ impl Service {
             SubState::Dead
             | SubState::Condition
             | SubState::StartPre
+            | SubState::Listening
             | SubState::Exited
             | SubState::AutoRestart
             | SubState::Failed => (),
@@ -250,6 +251,7 @@ impl Service {
             SubState::Dead
             | SubState::Condition
             | SubState::Start
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::AutoRestart
@@ -316,7 +318,11 @@ impl Service {
             | SubState::FinalSigterm
             | SubState::FinalSigkill => self.stop_timed_out(out),
             SubState::AutoRestart => self.restart_is_due(out),
-            SubState::Dead | SubState::Running | SubState::Exited | SubState::Failed => (),
+            SubState::Dead
+            | SubState::Listening
+            | SubState::Running
+            | SubState::Exited
+            | SubState::Failed => (),
         }
     }
 

@@ -59,7 +59,9 @@ impl Service {
         }
         self.held = false;
         self.begin_run(out);
-        self.enter(out, SubState::Condition, None);
+        if self.state == SubState::Failed {
+            self.enter(out, SubState::Condition, None); // or it would be no news
+        }
         self.main_exit = None;
         self.failed_exit = None;
         self.result = result;
@@ -119,7 +121,11 @@ impl Service {
             // A refused start keeps the status of the last run: it is what rinit exits with.
             self.main_exit = None;
             self.failed_exit = None;
-            self.run_list(out, ProcessRole::ExecCondition);
+            if self.is_socket() {
+                self.listens(out);
+            } else {
+                self.run_list(out, ProcessRole::ExecCondition);
+            }
             return;
         }
         if self.may_be_exhausted() {

@@ -21,7 +21,8 @@ impl Service {
         self.restarting = restarting;
         match self.state {
             SubState::Dead | SubState::Failed => (),
-            SubState::AutoRestart => self.enter(out, SubState::Dead, None),
+            SubState::AutoRestart | SubState::Listening => self.enter(out, SubState::Dead, None),
+            SubState::Running if self.is_socket() => self.enter(out, SubState::Dead, None),
             SubState::Condition if self.checking => self.enter(out, SubState::Dead, None),
             SubState::Condition
             | SubState::StartPre
@@ -58,7 +59,10 @@ impl Service {
         self.may_restart = false;
         match self.state {
             SubState::Dead | SubState::Failed | SubState::FinalSigkill => (),
-            SubState::AutoRestart | SubState::Exited => self.enter(out, SubState::Dead, None),
+            SubState::AutoRestart | SubState::Exited | SubState::Listening => {
+                self.enter(out, SubState::Dead, None);
+            }
+            SubState::Running if self.is_socket() => self.enter(out, SubState::Dead, None),
             SubState::Condition if self.checking => self.enter(out, SubState::Dead, None),
             SubState::Condition
             | SubState::StartPre
@@ -284,6 +288,7 @@ impl Service {
             | SubState::StartPre
             | SubState::Start
             | SubState::StartPost
+            | SubState::Listening
             | SubState::Running
             | SubState::Exited
             | SubState::Reload

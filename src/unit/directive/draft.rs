@@ -90,6 +90,8 @@ pub struct Draft {
     pub restart: Option<Restart>,
     /// `[Install] Enabled=`.
     pub enabled: bool,
+    /// `--unit` names others only.
+    pub left_out: bool,
     /// `Http=`, `Tcp=`, `Exec=` of `[Health]`: at most one may be left.
     pub checks: Vec<Check>,
     /// Where each of the socket's `Listen*=` stands, in their order.
@@ -113,6 +115,7 @@ impl Draft {
             timeout_start: None,
             restart: None,
             enabled: true,
+            left_out: false,
             checks: Vec::new(),
             listens: Vec::new(),
             seen: Vec::new(),

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, parse_environment_file};
 use crate::unit::graph::Graph;
+use crate::unit::health::HealthCheck;
+use crate::unit::instances;
 use crate::unit::passwd;
 use crate::unit::problem::Problem;
 use crate::unit::service::ExecContext;
@@ -131,6 +133,9 @@ pub fn check(
             let problem = Problem::error(place(directive), message);
             problems.push(Problem { severity, hint, ..problem });
         };
+        // What differs between instances is looked at for the first of them.
+        let first = unit.service.instances.map(|_| instances::instance(unit, 1));
+        let unit = first.as_ref().unwrap_or(unit);
         host.programs(unit, environment, &mut report);
         host.identities(unit, &mut report);
         host.privileges(&unit.service.exec, &mut report);
@@ -178,7 +183,14 @@ type Report<'a> = dyn FnMut(&str, String, Option<String>, bool) + 'a;
 impl Host {
     fn programs(&mut self, unit: &Unit, environment: &Environment, report: &mut Report<'_>) {
         let service = &unit.service;
-        let lists: [(&str, &[ExecCommand]); 7] = [
+        let probe = match service.health.as_ref().and_then(|health| health.check.as_ref()) {
+            Some(HealthCheck::Exec(command)) => std::slice::from_ref(command),
+            Some(
+                HealthCheck::HttpPath(_) | HealthCheck::HttpUrl { .. } | HealthCheck::Tcp { .. },
+            )
+            | None => &[],
+        };
+        let lists: [(&str, &[ExecCommand]); 8] = [
             ("ExecCondition", &service.exec_condition),
             ("ExecStartPre", &service.exec_start_pre),
             ("ExecStart", &service.exec_start),
@@ -186,6 +198,7 @@ impl Host {
             ("ExecReload", &service.exec_reload),
             ("ExecStop", &service.exec_stop),
             ("ExecStopPost", &service.exec_stop_post),
+            ("Exec", probe),
         ];
         if lists.iter().all(|(_, commands)| commands.is_empty()) {
             return;
@@ -228,17 +241,24 @@ impl Host {
     fn identities(&mut self, unit: &Unit, report: &mut Report<'_>) {
         let exec = &unit.service.exec;
         let number = |text: &str| text.parse::<u32>().is_ok();
-        if let Some(user) = exec.user.as_deref().filter(|user| !number(user)) {
+        let socket = unit.socket.as_deref();
+        let users = exec.user.iter().map(|user| ("User", user));
+        let owners = socket.and_then(|socket| socket.user.as_ref());
+        let owners = owners.into_iter().map(|user| ("SocketUser", user));
+        for (directive, user) in users.chain(owners).filter(|(_, user)| !number(user)) {
             let users = self.users.get_or_insert_with(|| passwd::users(&text("/etc/passwd")));
-            if !users.iter().any(|known| known.name == user) {
+            if !users.iter().any(|known| known.name == *user) {
                 let names = users.iter().map(|known| known.name.as_str());
                 let hint = near(user, names, "/etc/passwd");
-                report("User", format!("there is no user {user}"), Some(hint), false);
+                report(directive, format!("there is no user {user}"), Some(hint), false);
             }
         }
         let own = exec.group.iter().map(|group| ("Group", group));
         let more = exec.supplementary_groups.iter().map(|group| ("SupplementaryGroups", group));
-        for (directive, group) in own.chain(more).filter(|(_, group)| !number(group)) {
+        let owners = socket.and_then(|socket| socket.group.as_ref());
+        let owners = owners.into_iter().map(|group| ("SocketGroup", group));
+        for (directive, group) in own.chain(more).chain(owners).filter(|(_, group)| !number(group))
+        {
             let groups = self.groups.get_or_insert_with(|| passwd::groups(&text("/etc/group")));
             if !groups.iter().any(|known| known.name == *group) {
                 let names = groups.iter().map(|known| known.name.as_str());

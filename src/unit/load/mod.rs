@@ -219,11 +219,15 @@ fn only_named(
     if names.is_empty() {
         return;
     }
-    drafts.values_mut().for_each(|draft| draft.enabled = false);
+    for draft in drafts.values_mut() {
+        draft.enabled = false;
+        draft.left_out = true;
+    }
     for text in names {
         let name = UnitName::parse(text).or_else(|_| UnitName::service(text));
         if let Some(draft) = name.as_ref().ok().and_then(|name| drafts.get_mut(name)) {
             draft.enabled = true;
+            draft.left_out = false;
             continue;
         }
         let problem = Problem::error(None, format!("--unit {text}: there is no such unit"));

@@ -443,3 +443,64 @@ fn ten_thousand_units() {
     let texts = units.units.values().filter_map(|unit| unit.file.as_ref());
     assert!(texts.into_iter().all(|file| file.text.is_empty()), "texts stay in memory");
 }
+
+#[test]
+fn sockets_and_instances_from_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    write(dir, "front.toml", "[Socket]\nListenStream = 8000\nService = 'web.service'\n");
+    write(dir, "web.toml", "[Service]\nExecStart = '/bin/sh %i'\nInstances = 2\nUser = '%i'\n");
+    write(dir, "late.toml", "[Service]\nExecStart = '/bin/sh'\n[Socket]\nListenStream = 8001\n");
+    fs::create_dir(dir.join("front.toml.d")).unwrap();
+    write(&dir.join("front.toml.d"), "x.toml", "[Socket]\nBacklog = 5\n");
+    let loaded = load(&request(dir));
+    assert_eq!(drawn(&loaded, dir), "");
+    let unit = |loaded: &Loaded, name: &str| {
+        let name = UnitName::parse(name).unwrap();
+        std::sync::Arc::clone(loaded.units.get(&name).unwrap())
+    };
+    assert_eq!(unit(&loaded, "front.socket").socket.as_ref().unwrap().backlog, 5);
+    assert!(!unit(&loaded, "late.service").is_on_demand());
+    // What --unit leaves out is not started by a connection either.
+    let names = vec!["front.socket".to_string(), "web".to_string()];
+    let loaded = load(&LoadRequest { names, ..request(dir) });
+    assert_eq!(drawn(&loaded, dir), "");
+    assert!(!unit(&loaded, "late.service").is_on_demand());
+    let boot: Vec<String> = loaded.units.boot().iter().map(ToString::to_string).collect();
+    assert_eq!(boot, ["front.socket", "web.service"]);
+}
+
+#[test]
+fn what_the_host_does_not_have_for_sockets_and_instances() {
+    check(
+        |dir| {
+            let web = "[Service]\nExecStart = '/srv/%i/app'\nInstances = 2\n\
+                       [Socket]\nListenStream = '/run/x'\nSocketUser = 'nobody-here'\n\
+                       [Health]\nExec = '/no/probe'\n";
+            write(dir, "web.toml", web);
+        },
+        expect![[r#"
+            error: web.service: there is no program /srv/1/app
+             --> DIR/web.toml:2:13
+              |
+            2 | ExecStart = '/srv/%i/app'
+              |             ^^^^^^^^^^^^^
+
+            error: web.service: there is no user nobody-here
+             --> DIR/web.toml:6:14
+              |
+            6 | SocketUser = 'nobody-here'
+              |              ^^^^^^^^^^^^^
+              |
+              = help: /etc/passwd does not have it; a number needs no entry there
+
+            error: web.service: there is no program /no/probe
+             --> DIR/web.toml:8:8
+              |
+            8 | Exec = '/no/probe'
+              |        ^^^^^^^^^^^
+
+            3 errors: nothing was started
+        "#]],
+    );
+}
