@@ -145,6 +145,7 @@ impl Holder {
         let known = known.map(|held| (held.places, held.sources, held.group));
         let (mut old, sources, mut group) = known.unwrap_or_default();
         group.instances = instances;
+        group.steers = unit.service.instances.is_some();
         for place in &mut places {
             if let Some(known) = old.iter().position(|known| known.listen == place.listen) {
                 let known = old.swap_remove(known);
@@ -304,7 +305,8 @@ impl Holder {
     /// # Errors
     /// As [`Holder::steer`].
     pub fn steer_again(&self, unit: &UnitName) -> io::Result<()> {
-        let Some(held) = self.units.get(unit) else { return Ok(()) };
+        let held = self.units.get(unit).filter(|held| held.group.steers);
+        let Some(held) = held else { return Ok(()) };
         let open = held.group.open_members();
         for place in held.places.iter().filter(|place| place.spread == Spread::ByMember) {
             let member = |index: usize| Member {
@@ -450,9 +452,8 @@ impl Held {
 
     /// Each member has a source port of its own for probes.
     fn reserve_sources(&mut self) {
-        let Some(place) = self.places.iter().find(|it| it.spread == Spread::ByMember) else {
-            return;
-        };
+        let place = self.places.iter().find(|place| place.spread == Spread::ByMember);
+        let Some(place) = place.filter(|_| self.group.steers) else { return };
         for _ in self.sources.len()..place.sockets.len() {
             self.sources.push(place.probe_source());
         }

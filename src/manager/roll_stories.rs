@@ -88,33 +88,37 @@ fn start_first_takes_the_place_and_steers() {
     check(
         &mut rig,
         expect![[r#"
-        web roll 0/2: Begun
-        web@1+new dead > condition
-        web@1+new condition > start
-        spawn web@1+new ExecStart
-        web@1+new start > running
-        rename web@1 web@1+old1
-        rename web@1+new web@1
-        web@1+old1 running > stop-sigterm
-        kill web@1+old1 SIGTERM
-        web@1+old1 stop-sigterm > dead
-        -- 1.000000s
-        web roll 1/2: Replaced { instance: "web@1.service" }
-        web@2+new dead > condition
-        web@2+new condition > start
-        spawn web@2+new ExecStart
-        web@2+new start > running
-        rename web@2 web@2+old2
-        rename web@2+new web@2
-        web@2+old2 running > stop-sigterm
-        kill web@2+old2 SIGTERM
-        web@2+old2 stop-sigterm > dead
-        -- 2.000000s
-        web roll 2/2: Replaced { instance: "web@2.service" }
-        web roll 2/2: Ended
-        reply Job { result: Done, reason: "", also: [] }
-        web reload job done
-    "#]],
+            web roll 0/2: Begun
+            web@1+new dead > condition
+            web@1+new condition > start
+            spawn web@1+new ExecStart
+            web@1+new start > running
+            rename web@1 web@1+old1
+            rename web@1+new web@1
+            web@1+old1 running > stop
+            quiesce web@1+old1
+            web@1+old1 stop > stop-sigterm
+            kill web@1+old1 SIGTERM
+            web@1+old1 stop-sigterm > dead
+            -- 1.000000s
+            web roll 1/2: Replaced { instance: "web@1.service" }
+            web@2+new dead > condition
+            web@2+new condition > start
+            spawn web@2+new ExecStart
+            web@2+new start > running
+            rename web@2 web@2+old2
+            rename web@2+new web@2
+            web@2+old2 running > stop
+            quiesce web@2+old2
+            web@2+old2 stop > stop-sigterm
+            kill web@2+old2 SIGTERM
+            web@2+old2 stop-sigterm > dead
+            -- 2.000000s
+            web roll 2/2: Replaced { instance: "web@2.service" }
+            web roll 2/2: Ended
+            reply Job { result: Done, reason: "", also: [] }
+            web reload job done
+        "#]],
     );
 }
 
@@ -152,6 +156,7 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
             web auto-restart > running
             steer web [1]
             web scaled 2 > 0
+            listen web
             steer web []
             web@1 running > stop
             quiesce web@1

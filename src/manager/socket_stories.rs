@@ -198,7 +198,35 @@ fn a_port_in_use_is_tried_again_where_restart_says_so() {
     rig.pass(150);
     rig.busy.clear();
     rig.pass(500);
-    check(&mut rig, expect![[""]]);
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web restarts, 1. in a row
+        web dead > auto-restart
+        other dead > condition
+        other condition > start
+        spawn other ExecStart
+        other start > running
+        other start job done
+        -- 0.093291s
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web auto-restart > condition
+        web restarts, 2. in a row
+        web condition > auto-restart
+        -- 0.286099s
+        listen web
+        -- 0.286099s
+        web auto-restart > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        web start job done
+        booted
+    "#]],
+    );
 }
 
 /// The limit that ends it is the one of any start.
@@ -211,7 +239,31 @@ fn a_port_that_stays_in_use_ends_at_the_start_limit() {
     rig.busy.insert(name("web"));
     rig.boot();
     rig.pass(5000);
-    check(&mut rig, expect![[""]]);
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web restarts, 1. in a row
+        web dead > auto-restart
+        -- 0.093291s
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web auto-restart > condition
+        web restarts, 2. in a row
+        web condition > auto-restart
+        -- 0.300672s
+        listen web
+        web cannot listen: bind 0.0.0.0:80: Address already in use
+        web auto-restart > condition
+        web start limit hit
+        web condition > failed
+        web start job failed: bind 0.0.0.0:80: Address already in use
+        booted
+        stopping: Failed("web.service")
+        exit 1
+    "#]],
+    );
 }
 
 #[test]

@@ -20,6 +20,9 @@ use crate::unit::UnitName;
 /// The instances of one service, and their members.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// It is a service with `Instances=`. Without, `ReusePort=` is for programs that rinit knows
+    /// nothing of, and who gets a connection is the kernel's choice.
+    pub steers: bool,
     /// So many are wanted.
     pub instances: u32,
     /// The numbers of those that new connections are for.
