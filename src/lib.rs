@@ -8,7 +8,7 @@
 //! To decide and to do are two things. [`manager`] decides: events in, actions out, no system call
 //! and no clock. [`init`] does: it makes events of what the kernel says, hands them over one by one,
 //! and performs every action before it looks for the next. That is the whole loop
-//! (`init::event_loop`), and the boundary fits on one page, [`manager::event`]:
+//! (`init::event_loop`), and the boundary is one list, [`manager::event`]:
 //!
 //! ```text
 //! Manager::handle(now, Event)    Manager::poll_action() → Action    Manager::next_deadline()
