@@ -1,15 +1,18 @@
 //! Tables for `report`.
 
+use std::time::Duration;
+
 use super::*;
-use crate::manager::event::JobKind;
-use crate::unit::process::{ExecError, ExecStage, Signal};
+use crate::manager::event::{InvocationId, JobKind, JobResult, ProcessRole, StopCause};
+use crate::manager::state::{ServiceResult, SubState};
+use crate::unit::process::{ExecError, ExecStage, ExitStatus, Signal};
 
 fn web() -> UnitName {
     UnitName::parse("web.service").unwrap()
 }
 
 fn line(fact: &Fact) -> Line {
-    describe(fact, |_| Some(42))
+    Line::of(fact, Some(42))
 }
 
 fn check(fact: Fact, level: Level, text: &str) {
@@ -95,29 +98,29 @@ fn lines_for_programs() {
     let delay = Duration::from_millis(100);
     let restart = Fact::RestartScheduled { unit: web(), delay, n_restarts: 3, attempt: 2 };
     assert_eq!(keys(&restart), ["attempt", "delay_usec", "n_restarts"]);
-    let message = Line::new(Level::Info, "message", None, "a \"quote\"\n");
+    let message = Line::message(Level::Info, "a \"quote\"\n");
     assert!(message.json("T", Duration::ZERO).contains(r#""message":"a \"quote\"\n""#));
 }
 
 #[test]
 fn the_commands_own_end_is_not_news() {
-    let quiet = Reporter::new(Level::Warn, Format::Text, Some(web()));
+    let quiet = Endings::new(Some(web()));
     let exit = ExitStatus::Exited(3);
-    assert!(quiet.is_commands_own_end(&exited(exit, None, false)));
+    assert!(quiet.is_commands_own(&exited(exit, None, false)));
     let message = "exec nope: not found".to_owned();
     let error = ExecError { stage: ExecStage::Exec, errno: 2, message };
-    assert!(!quiet.is_commands_own_end(&exited(exit, Some(error), false)));
-    let units = Reporter::new(Level::Info, Format::Text, None);
-    assert!(!units.is_commands_own_end(&exited(exit, None, false)));
+    assert!(!quiet.is_commands_own(&exited(exit, Some(error), false)));
+    let units = Endings::new(None);
+    assert!(!units.is_commands_own(&exited(exit, None, false)));
 }
 
 #[test]
 fn a_step_finishes_and_a_service_stops() {
     let ok = ServiceResult::Success;
     let exit = || exited(ExitStatus::Exited(0), None, true);
-    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let mut endings = Endings::new(None);
     let mut last = |facts: &[Fact]| {
-        let told: Vec<bool> = facts.iter().map(|fact| reporter.has_finished(fact)).collect();
+        let told: Vec<bool> = facts.iter().map(|fact| endings.has_finished(fact)).collect();
         told.last().copied()
     };
     let dead = || state(SubState::StopSigterm, SubState::Dead, ok);
@@ -131,14 +134,14 @@ fn a_step_finishes_and_a_service_stops() {
 #[test]
 fn a_service_that_ends_by_itself_is_not_told_to_stop() {
     let ok = ServiceResult::Success;
-    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let mut endings = Endings::new(None);
     let stopping = || state(SubState::Running, SubState::StopSigterm, ok);
-    assert_eq!(reporter.ended_by_itself(&stopping()), None);
-    reporter.has_finished(&exited(ExitStatus::Exited(0), None, true));
+    assert_eq!(endings.by_itself(&stopping()), None);
+    endings.has_finished(&exited(ExitStatus::Exited(0), None, true));
     let text = "ended by itself: ExecStart exited with status 0".to_owned();
-    assert_eq!(reporter.ended_by_itself(&stopping()), Some(text));
-    reporter.has_finished(&stopping());
-    assert_eq!(reporter.ended_by_itself(&stopping()), None);
+    assert_eq!(endings.by_itself(&stopping()), Some(text));
+    endings.has_finished(&stopping());
+    assert_eq!(endings.by_itself(&stopping()), None);
 }
 
 #[test]
