@@ -18,6 +18,7 @@ use nix::sys::socket::{AddressFamily, bind, connect};
 
 use super::socket::{self, Address, SocketKind};
 use super::{cvt, errno_of, reason};
+use crate::unit::socket::BindIpv6Only;
 
 /// Where to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,18 +30,6 @@ pub enum ListenAddress {
     At(Address),
     /// A FIFO (`ListenFIFO=`); the kind of socket means nothing.
     Fifo(PathBuf),
-}
-
-/// `BindIPv6Only=`: whether a socket of IPv6 takes connections of IPv4.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum BindIpv6Only {
-    /// As the kernel has it: it does, unless net.ipv6.bindv6only says otherwise.
-    #[default]
-    Default,
-    /// It does.
-    Both,
-    /// It does not.
-    Ipv6Only,
 }
 
 /// Who may use a socket or FIFO in the file system.
@@ -69,7 +58,7 @@ pub struct Listen {
     pub address: ListenAddress,
     /// What.
     pub kind: SocketKind,
-    /// `BindIPv6Only=`.
+    /// `BindIPv6Only=`: whether a socket of IPv6 takes connections of IPv4.
     pub bind_ipv6_only: BindIpv6Only,
     /// The length of the accept queue; the kernel clips it to net.core.somaxconn.
     pub backlog: u32,
