@@ -150,9 +150,12 @@ fn an_end_without_ready_is_a_protocol_failure() {
 /// MAINPID= hands over to a child whose parent then ends: the child's end is the service's.
 #[test]
 fn main_pid_hands_over() {
+    // The child waits for its parent's end: else its status would be its parent's to read.
     let text = "
+parent = os.getpid()
 pid = os.fork()
 if pid == 0:
+    while os.getppid() == parent: time.sleep(0.001)
     gate('gate')
     os._exit(7)
 tell('READY=1\\nMAINPID=%d' % pid)

@@ -106,19 +106,20 @@ fn killed_parent(options: &Options, subject: Subject) -> Cell {
 fn killed_parent_in_a_unit(options: &Options, subject: Subject) -> Cell {
     let setup = Setup { is_one_unit: true, ..Setup::default() };
     let mut group = Group::start(options, subject, &setup)?;
-    let old: Vec<i32> = group.workers().iter().map(|worker| worker.pid).collect();
     let rinit = group.manager();
+    // Not its workers alone: the orphans become rinit's own children, and are no successor.
+    let old: Vec<i32> = processes::below(rinit).iter().map(|process| process.pid).collect();
     let parent = processes::below(rinit).into_iter().find(|process| process.parent == rinit);
     let parent = parent.ok_or("the unit has no process")?.pid;
     let begin = Instant::now();
     processes::signal(parent, Signal::SIGKILL);
     let is_next =
-        |pid: i32| processes::below(rinit).iter().any(|p| p.parent == rinit && p.pid != pid);
+        || processes::below(rinit).iter().any(|p| p.parent == rinit && !old.contains(&p.pid));
     let mut left = 0;
     let is_back = wait_until(Duration::from_secs(20), || {
         let workers = group.workers();
         let is_old = |pid: &i32| old.contains(pid);
-        if is_next(parent) && left == 0 {
+        if is_next() && left == 0 {
             left = workers.iter().filter(|worker| is_old(&worker.pid)).count();
         }
         workers.iter().filter(|worker| !is_old(&worker.pid)).count() >= 4 || group.has_ended()

@@ -139,10 +139,11 @@ mod tests {
             "SubState": "auto-restart", "Result": "exit-code", "Exhausted": true, "NRestarts": 1});
         let instances = [properties(good), properties(bad)];
         let expected = expect![[r#"
+            below
                          |- web@1.service   running  pid 12, since 4min 59s ago, 2 restarts, healthy, "warm"
                          `- web@10.service  auto-restart  exit-code, 1 restart, exhausted
         "#]];
-        expected.assert_eq(&tree(&instances, NOW, Look::default()));
+        expected.assert_eq(&format!("below\n{}", tree(&instances, NOW, Look::default())));
         assert_eq!(tree(&[], NOW, Look::default()), "");
     }
 
