@@ -165,8 +165,8 @@ fn is_without_ipv6(errno: i32) -> bool {
 fn open_socket(listen: &Listen, address: &Address) -> Result<Opened, ListenError> {
     let failed = |step: &'static str| move |error| failure(step, address, &error);
     let fd = socket::new(address.family(), listen.kind).map_err(failed("socket"))?;
-    let mut warnings = Vec::new();
-    set_options(listen, fd.as_fd(), address, &mut warnings)?;
+    require_options(listen, fd.as_fd(), address)?;
+    let warnings = try_options(listen, fd.as_fd(), address);
     if let Address::Path(path) = address {
         make_parents(path, listen.access.directory_mode)?;
     }
@@ -186,16 +186,14 @@ fn open_socket(listen: &Listen, address: &Address) -> Result<Opened, ListenError
     Ok(Opened { fd, address: at, warnings })
 }
 
-/// What must be set before bind(2) fails the whole; what only makes it better is a warning.
-fn set_options(
+/// What a socket must have before bind(2), or there is none.
+fn require_options(
     listen: &Listen,
     fd: BorrowedFd<'_>,
     address: &Address,
-    warnings: &mut Vec<String>,
 ) -> Result<(), ListenError> {
     let is_inet = matches!(address, Address::Inet(_));
     let is_v6 = address.family() == AddressFamily::Inet6;
-    let is_tcp = is_inet && listen.kind == SocketKind::Stream;
     let only = match listen.bind_ipv6_only {
         BindIpv6Only::Default => None,
         BindIpv6Only::Both => Some(0),
@@ -217,6 +215,14 @@ fn set_options(
     if listen.free_bind && is_inet {
         must("FreeBind=", libc::IPPROTO_IP, libc::IP_FREEBIND, 1)?;
     }
+    Ok(())
+}
+
+/// What only makes it better: where the kernel refuses it, a warning says so.
+fn try_options(listen: &Listen, fd: BorrowedFd<'_>, address: &Address) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let is_inet = matches!(address, Address::Inet(_));
+    let is_tcp = is_inet && listen.kind == SocketKind::Stream;
     let mut may = |wanted: bool, name: &str, level, option, value| {
         if wanted && let Err(error) = socket::set(fd, level, option, value) {
             warnings.push(format!("{name} {address}: {}", reason(errno_of(&error))));
@@ -229,15 +235,13 @@ fn set_options(
     may(defer > 0 && is_tcp, "DeferAcceptSec=", tcp, libc::TCP_DEFER_ACCEPT, number(defer));
     may(listen.keep_alive && is_tcp, "KeepAlive=", libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
     let [time, interval, probes] = listen.keep_alive_times;
-    may(time > 0 && is_tcp, "KeepAliveTimeSec=", tcp, libc::TCP_KEEPIDLE, number(time));
-    may(
-        interval > 0 && is_tcp,
-        "KeepAliveIntervalSec=",
-        tcp,
-        libc::TCP_KEEPINTVL,
-        number(interval),
-    );
-    may(probes > 0 && is_tcp, "KeepAliveProbes=", tcp, libc::TCP_KEEPCNT, number(probes));
+    for (value, name, option) in [
+        (time, "KeepAliveTimeSec=", libc::TCP_KEEPIDLE),
+        (interval, "KeepAliveIntervalSec=", libc::TCP_KEEPINTVL),
+        (probes, "KeepAliveProbes=", libc::TCP_KEEPCNT),
+    ] {
+        may(value > 0 && is_tcp, name, tcp, option, number(value));
+    }
     let credentials = listen.pass_credentials && !is_inet;
     may(credentials, "PassCredentials=", libc::SOL_SOCKET, libc::SO_PASSCRED, 1);
     for (size, name, forced, option) in [
@@ -251,7 +255,7 @@ fn set_options(
             may(true, name, libc::SOL_SOCKET, option, size);
         }
     }
-    Ok(())
+    warnings
 }
 
 fn bind_to(listen: &Listen, fd: &OwnedFd, address: &Address) -> Result<(), ListenError> {
