@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::manager::event::{InvocationId, JobKind, JobResult, ProcessRole, StopCause};
+use crate::control::events::Event as _;
+use crate::manager::event::{
+    InvocationId, JobKind, JobResult, ProcessRole, RollEvent, SpawnError, StopCause,
+};
 use crate::manager::state::{ServiceResult, SubState};
 use crate::unit::process::{ExecError, ExecStage, ExitStatus, Signal};
 
@@ -198,4 +201,71 @@ fn what_a_service_said_or_failed_to_say() {
     let text = "rinit: web.service: unhealthy after 3 bad probes in a row: connection refused; \
                 it counts as not ready (OnUnhealthy=none)";
     check(health(false), Level::Error, text);
+}
+
+/// What the manager gave up on, or puts off.
+#[test]
+fn what_is_not_done() {
+    let (unit, second) = (web(), Duration::from_secs(1));
+    let error = SpawnError::Temporary { errno: 11, message: "fork: full".to_owned() };
+    let role = ProcessRole::ExecStop;
+    let text = "rinit: web.service: ExecStop not started: fork: full, trying again in 1s";
+    let retry_in = Some(second);
+    check(Fact::SpawnFailed { unit, role, error, retry_in }, Level::Warn, text);
+    let unit = web();
+    let text = "rinit: web.service: restarts in 1s (restart 3)";
+    let restart = Fact::RestartScheduled { unit, delay: second, n_restarts: 3, attempt: 2 };
+    check(restart, Level::Info, text);
+    let (unit, burst, interval) = (web(), 5, Duration::from_micros(10));
+    let text = "rinit: web.service: started 5 times within less than 1ms: not started again \
+                (StartLimitBurst=5, StartLimitIntervalSec=less than 1ms)";
+    check(Fact::StartLimitHit { unit, burst, interval }, Level::Error, text);
+    let (unit, interval) = (web(), 2 * second);
+    let text = "rinit: web.service: connections started it 5 times within 2s: its sockets are \
+                closed (TriggerLimitBurst=5, TriggerLimitIntervalSec=2s)";
+    check(Fact::TriggerLimitHit { unit, burst, interval }, Level::Error, text);
+    let unit = UnitName::parse("web@2.service").unwrap();
+    let (up, total, delay) = (1, 2, 60 * second);
+    let text = "rinit: web@2.service: 5 starts in 2s were not enough; 1 of 2 instances are up, \
+                so it is tried again every 1min";
+    check(Fact::Exhausted { unit, burst, interval, up, total, delay }, Level::Error, text);
+    let text = "rinit: web.service: not started: [::]:80: in use";
+    let reason = "[::]:80: in use".to_owned();
+    check(Fact::ListenFailed { unit: web(), reason }, Level::Error, text);
+    let text = "rinit: web.service: no signal that may be sent has ended all its processes; \
+                going on without them";
+    check(Fact::Abandoned { unit: web() }, Level::Error, text);
+}
+
+#[test]
+fn lines_about_rinit_as_a_whole() {
+    let took = Duration::from_millis(12);
+    check(Fact::Booted { took }, Level::Info, "rinit: boot done in 12ms");
+    let hurried = |at_once| Fact::Hurried { signal: Signal::TERM, at_once };
+    check(hurried(false), Level::Warn, "rinit: SIGTERM again: what is left gets one second");
+    check(hurried(true), Level::Warn, "rinit: SIGTERM again: killing what is left");
+    let spent = |units| Fact::BudgetSpent { units };
+    let text = "rinit: the time to stop is over: killing web.service";
+    check(spent(vec![web()]), Level::Warn, text);
+    let text = "rinit: the time to stop is over: killing stray processes";
+    check(spent(Vec::new()), Level::Warn, text);
+    let forwarded = Fact::Forwarded { signal: Signal::HUP, unit: web() };
+    check(forwarded, Level::Debug, "rinit: web.service: SIGHUP passed on");
+    let text = "rinit: SIGHUP: nothing to reload (no ExecReload= of a running service)";
+    check(Fact::SignalIgnored { signal: Signal::HUP }, Level::Info, text);
+}
+
+#[test]
+fn what_is_kept_counts_with_its_text() {
+    let said = |fact| Recorded::now(Said::Fact { fact, pid: None, message: None, own_end: false });
+    let status = |status: &str| said(Fact::Status { unit: web(), status: status.to_owned() });
+    assert_eq!(status("four").weight(), status("").weight() + 4);
+    let reason = "reason".to_owned();
+    let roll = |what| said(Fact::Roll { unit: web(), what, done: 0, total: 2 });
+    let more = roll(RollEvent::Halted { reason }).weight() - roll(RollEvent::Begun).weight();
+    assert_eq!(more, 6);
+    let instance = UnitName::parse("web@2.service").unwrap();
+    let of_instance = said(Fact::Abandoned { unit: instance });
+    assert!(of_instance.is_of(&web()));
+    assert!(!said(Fact::Booted { took: Duration::ZERO }).is_of(&web()));
 }
