@@ -20,6 +20,7 @@ mod docker;
 mod fastapi;
 mod fds;
 mod health;
+mod instances;
 mod journeys;
 mod notify;
 mod readme;

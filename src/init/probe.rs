@@ -202,15 +202,16 @@ impl Shell {
     /// `ReadyOn = "accept"`: some process of the unit holds a socket of ours in an epoll set, or
     /// listens itself.
     fn probe_accept(&mut self, process: ProcessId, unit: &Unit) -> ProbeOutcome {
-        // Until it is the program, its descriptors are rinit's own.
-        if self.table.get(process).is_some_and(|main| main.starting.is_some()) {
-            return ProbeOutcome::Bad("it is not the program yet".to_owned());
-        }
         let passed = self.sockets.inodes(unit);
         let main = self.table.get(process).map(|process| process.pid);
         let others = self.members.living_of(&unit.name, &self.table);
         let mut unseen = None;
         for pid in main.into_iter().chain(others.iter().map(|stat| stat.pid)) {
+            let child = self.table.id_of(pid).and_then(|id| self.table.get(id));
+            if child.is_some_and(|child| child.starting.is_some()) {
+                // Until its exec it has copies of all that we hold: our control socket listens.
+                continue;
+            }
             match proc_sockets::waits_for_connections(pid, &passed) {
                 Ok(true) => return ProbeOutcome::Good,
                 Ok(false) => {}

@@ -15,7 +15,7 @@ use super::scale::Scaling;
 use super::service::{Service, StartReason};
 use super::state::{ActiveState, ServiceResult, SubState};
 use super::time::Timestamp;
-use crate::unit::instances::{Capacity, instance, resolve};
+use crate::unit::instances::instance;
 use crate::unit::process::ExitStatus;
 use crate::unit::rolling::Instances;
 use crate::unit::{Unit, UnitName};
@@ -71,12 +71,12 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(unit: &Unit, capacity: &Capacity) -> Group {
+    pub(super) fn new(unit: &Unit) -> Group {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         Group {
             phase: GroupPhase::Down,
             declared,
-            wanted: count(declared, capacity),
+            wanted: count(declared),
             members: BTreeSet::new(),
             starting: false,
             start_deadline: None,
@@ -101,11 +101,11 @@ impl Group {
     }
 
     /// `Instances=` may be another one now.
-    pub fn declare(&mut self, unit: &Unit, capacity: &Capacity) {
+    pub fn declare(&mut self, unit: &Unit) {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         if declared != self.declared {
             self.declared = declared;
-            self.wanted = count(declared, capacity);
+            self.wanted = count(declared);
         }
     }
 
@@ -161,11 +161,11 @@ impl Manager {
             self.forget_group(unit);
             return;
         }
-        let (definition, capacity) = (Arc::clone(&service.unit), self.config.capacity);
+        let definition = Arc::clone(&service.unit);
         match self.groups.get_mut(unit) {
-            Some(group) => group.declare(&definition, &capacity),
+            Some(group) => group.declare(&definition),
             None => {
-                self.groups.insert(unit.clone(), Group::new(&definition, &capacity));
+                self.groups.insert(unit.clone(), Group::new(&definition));
             }
         }
     }
@@ -543,7 +543,11 @@ pub(super) fn number_of(name: &UnitName) -> Option<u32> {
     name.instance()?.parse().ok()
 }
 
-/// How many instances a definition asks for here.
-fn count(declared: Instances, capacity: &Capacity) -> u32 {
-    resolve(declared, capacity, None).0
+/// How many instances a definition asks for. The shell has put a number in the place of `auto`
+/// before; of what nobody counted there is one.
+fn count(declared: Instances) -> u32 {
+    match declared {
+        Instances::Count(count) => count,
+        Instances::Auto => 1,
+    }
 }

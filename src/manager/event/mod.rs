@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::ServiceResult;
-use crate::unit::instances::Capacity;
 use crate::unit::process::{ExecError, ExitStatus, Signal};
 use crate::unit::{Unit, UnitName, UnitSet};
 
@@ -292,11 +291,14 @@ pub enum Action {
         /// Of which.
         unit: Arc<Unit>,
     },
-    /// Open the sockets of a unit, if they are not open; answered by [`Event::Listening`] at once.
+    /// Open the sockets of a unit, if they are not open, and those that more instances need;
+    /// answered by [`Event::Listening`] at once. With `ReusePort=` none of those that are open at
+    /// the same address is closed while its options stay.
     Listen {
         /// Whose.
         unit: Arc<Unit>,
-        /// How many instances there may be: so many sockets each with `ReusePort=`.
+        /// How many instances there may be: so many sockets each with `ReusePort=`, and spare
+        /// ones for the replacements of a roll.
         instances: u32,
     },
     /// Close the sockets of a unit: from now on connections are refused.
@@ -327,15 +329,16 @@ pub enum Action {
         /// The numbers of its ready instances.
         ready: Vec<u32>,
     },
-    /// The processes of a unit belong to another name from now on: an instance takes the place
-    /// of the one it replaces.
+    /// The processes of a unit belong to another name from now on, and so does its own socket: an
+    /// instance takes the place of the one it replaces.
     Rename {
         /// The name until now.
         from: UnitName,
         /// The name from now on.
         to: UnitName,
     },
-    /// The unit ended for now: forget what was recorded of its processes.
+    /// The unit ended for now: forget what was recorded of its processes. The socket of a marked
+    /// instance, or of one more than are wanted, is free again.
     Release {
         /// Which unit.
         unit: UnitName,
@@ -374,8 +377,6 @@ pub struct ManagerConfig {
     pub stop_signal: Option<Signal>,
     /// The unit that is the COMMAND of the command line: then signals are its.
     pub command: Option<UnitName>,
-    /// What `Instances = "auto"` goes by.
-    pub capacity: Capacity,
     /// Jitter and invocation ids come from this.
     pub seed: u64,
 }
