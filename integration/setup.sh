@@ -15,6 +15,7 @@ packages=(
   tini dumb-init   # peers: the same scenario against them
   python3 python3-venv
   systemd          # systemd-notify, for the tests of readiness; nothing of it is started
+  nodejs nginx redis-server # what the example units run
   util-linux       # unshare: tests as PID 1 of a namespace
   wrk              # a second opinion on throughput in benches/workers
   procps
