@@ -17,8 +17,10 @@ use std::process::{Command, Stdio};
 use rinit::manager::state::SubState;
 use rinit::unit::directive;
 use rinit::unit::rolling::{RollingFailure, RollingUpdate};
+use serde_json::json;
 
 use crate::harness::payload::{example, rinit_binary};
+use crate::harness::varlink::Varlink;
 use crate::harness::{Rinit, Running, processes};
 use crate::{http, require, tools};
 
@@ -634,9 +636,11 @@ fn when_it_is_ready() {
         let setup = Rinit::subreaper().unit("web", &unit).unit("next", next);
         let gate = setup.path("gate");
         nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let mut rinit = setup.start();
+        let mut rinit = setup.options(&["--socket", "@dir@/control"]).start();
         rinit.wait_start("web", "ExecStart");
-        // Opens only when the service waits at the gate: it has been started and is not ready.
+        let mut control = Varlink::connect(&rinit.path("control")).unwrap();
+        let web = control.get("Describe", json!({ "unit": "web.service" }));
+        assert_eq!(web["properties"]["ActiveState"], "activating", "{source}: the gate is closed");
         fs::write(&gate, "open\n").unwrap();
         rinit.wait_line("next");
         let outcome = rinit.terminate();
