@@ -17,6 +17,7 @@ mod command_mode;
 mod control;
 mod control_load;
 mod docker;
+mod examples;
 mod fastapi;
 mod fds;
 mod health;

@@ -91,6 +91,15 @@ impl Group {
         }
     }
 
+    /// It is not up any more: nothing that was under way goes on.
+    fn leave(&mut self, phase: GroupPhase) {
+        self.phase = phase;
+        self.starting = false;
+        self.start_deadline = None;
+        self.returning.clear();
+        self.reloading = None;
+    }
+
     /// `Instances=` may be another one now.
     pub fn declare(&mut self, unit: &Unit) {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
@@ -243,11 +252,7 @@ impl Manager {
         self.end_scaling(unit, JobResult::Canceled, "the service is being stopped");
         let limits = self.services.get(unit).map(|it| (it.graceful_until, it.abandon_at));
         let Some(group) = self.groups.get_mut(unit) else { return };
-        group.phase = GroupPhase::Stopping;
-        group.starting = false;
-        group.start_deadline = None;
-        group.returning.clear();
-        group.reloading = None;
+        group.leave(GroupPhase::Stopping);
         let members: Vec<UnitName> = group.members.iter().cloned().collect();
         for name in &members {
             if self.jobs.get(name).is_some_and(|job| job.kind != JobKind::Stop) {
@@ -511,11 +516,7 @@ impl Manager {
         let last = members.iter().filter_map(|name| self.services.get(name)?.main_exit).next_back();
         let held = members.iter().any(|name| self.services.get(name).is_some_and(|it| it.held));
         let Some(group) = self.groups.get_mut(unit) else { return };
-        group.phase = GroupPhase::Down;
-        group.starting = false;
-        group.start_deadline = None;
-        group.returning.clear();
-        group.reloading = None;
+        group.leave(GroupPhase::Down);
         let failed = group.failed;
         let failure = group.failure.filter(|_| state == SubState::Failed);
         for name in &members {

@@ -8,7 +8,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::serve::{STOP, on_term};
@@ -56,7 +56,7 @@ fn wait(epoll: RawFd) {
     unsafe { libc::epoll_wait(epoll, &raw mut event, 1, 100) };
 }
 
-fn answer(mut stream: UnixStream, name: &str, born_ill: bool, sign: &PathBuf) {
+fn answer(mut stream: UnixStream, name: &str, born_ill: bool, sign: &Path) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {

@@ -10,7 +10,7 @@ use crate::sys::identity::Database;
 use crate::sys::listen::{self, FileAccess};
 use crate::sys::socket::{Address, SocketKind};
 use crate::unit::Unit;
-use crate::unit::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
+use crate::unit::socket::{Listen, ListenAddress, ListenKind, Socket};
 
 /// From the unit's words to those of the system.
 pub(super) fn plan(
@@ -32,11 +32,7 @@ pub(super) fn plan(
     let kind = kind_of(wanted.kind);
     let number = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     let mut plan = listen::Listen::new(address, kind);
-    plan.bind_ipv6_only = match socket.bind_ipv6_only {
-        BindIpv6Only::Default => listen::BindIpv6Only::Default,
-        BindIpv6Only::Both => listen::BindIpv6Only::Both,
-        BindIpv6Only::Ipv6Only => listen::BindIpv6Only::Ipv6Only,
-    };
+    plan.bind_ipv6_only = socket.bind_ipv6_only;
     plan.backlog = socket.backlog;
     plan.reuse_port = socket.reuse_port;
     plan.defer_accept = whole_seconds(socket.defer_accept);
