@@ -241,7 +241,7 @@ fn stop_first_rolls_on_one_socket_lose_nothing() {
 /// answer for it, and it answers no client.
 #[test]
 fn an_ill_replacement_halts_the_roll_and_nobody_sees_it() {
-    let mut web = Web::steered(&format!("TimeoutStartSec = \"300ms\"\n{}", start_first("")));
+    let mut web = Web::steered(&format!("TimeoutStartSec = \"5s\"\n{}", start_first("")));
     let load = web.load();
     std::fs::write(web.rinit.path("ill"), "").unwrap();
     let done = web.job("Restart");
