@@ -212,7 +212,8 @@ impl<'a> Checker<'a> {
 
     fn restarts(&mut self) {
         // A restart waits for what its service needs only if that is coming by itself.
-        let stops = self.jobs.values().any(|(kind, unit)| *unit == name("db") && *kind == JobKind::Stop);
+        let stops =
+            self.jobs.values().any(|(kind, unit)| *unit == name("db") && *kind == JobKind::Stop);
         self.alone |= stops || !self.of(&name("db")).is_up();
         self.seen.values_mut().for_each(|seen| seen.not_before = 0);
     }
@@ -364,9 +365,8 @@ impl<'a> Checker<'a> {
 
     fn reply(&mut self, client: ClientId, reply: &Reply) {
         let job = self.jobs.remove(&client);
-        let rolled = job.is_some_and(|(kind, unit)| {
-            unit == name("web") && matches!(kind, JobKind::Restart)
-        });
+        let rolled =
+            job.is_some_and(|(kind, unit)| unit == name("web") && matches!(kind, JobKind::Restart));
         let done = matches!(reply, Reply::Job { result: JobResult::Done, .. });
         if rolled && done && (self.failed || self.roll == Some(false)) {
             self.broken(Rule::OneEnd, format!("{client:?} is told of success"));
@@ -501,7 +501,9 @@ impl<'a> Checker<'a> {
         if ended || fails {
             entry.own = true;
         }
-        if *unit == name("web") && matches!(to, SubState::Condition | SubState::Dead | SubState::Failed) {
+        if *unit == name("web")
+            && matches!(to, SubState::Condition | SubState::Dead | SubState::Failed)
+        {
             self.seen.values_mut().for_each(|seen| seen.served = false);
         }
         if *unit == name("db") && is_up {

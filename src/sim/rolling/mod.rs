@@ -78,8 +78,11 @@ fn report(seed: u64) -> String {
     let first = run(&mut Choices::from_seed(seed), None, false);
     let Some(broken) = first.broken else { return String::from("it is well when run again") };
     let again = |script: &Script| run(&mut Choices::from_script(script), None, false).broken;
-    let small = if std::env::var_os("NOSHRINK").is_some() { first.script } else {
-        shrink(first.script, |script| again(script).is_some_and(|now| now.rule == broken.rule)) };
+    let small = if std::env::var_os("NOSHRINK").is_some() {
+        first.script
+    } else {
+        shrink(first.script, |script| again(script).is_some_and(|now| now.rule == broken.rule))
+    };
     let outcome = run(&mut Choices::from_script(&small), None, true);
     let told = outcome.broken.map_or_else(String::new, |broken| format!("{broken:?}"));
     let trace = outcome.trace.join("\n");
@@ -93,8 +96,7 @@ fn schedules() {
     let begun = std::time::Instant::now();
     let found = search(count, None);
     println!("{count} schedules in {:.1} s: {found:?}", begun.elapsed().as_secs_f64());
-    let reports: Vec<String> = found.values()
-.take(1).map(|(_, seed)| report(*seed)).collect();
+    let reports: Vec<String> = found.values().take(1).map(|(_, seed)| report(*seed)).collect();
     assert!(found.is_empty(), "rule: (runs, seed) {found:?}\n{}", reports.join("\n"));
 }
 
