@@ -6,7 +6,7 @@
 use super::invariants::Checker;
 use super::rules::Rule;
 use super::starting::nanos;
-use super::world::World;
+use super::world::{ADOPTED, World};
 use crate::manager::event::{
     Action, Event, Notice, NoticeState, ProbeKind, ProbeOutcome, ProcessId, ProcessRole,
     SpawnRequest, Watchdog,
@@ -27,6 +27,15 @@ const LINE: u8 = 4;
 const HEALTH: u8 = 8;
 const ACCEPT: u8 = 16;
 
+/// A question that was not answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    process: ProcessId,
+    at: u64,
+    /// In another state than this one: the answer counts for nothing.
+    outdated: bool,
+}
+
 /// What was seen of one unit's main process.
 #[derive(Clone, Default)]
 pub(super) struct Word {
@@ -35,7 +44,7 @@ pub(super) struct Word {
     /// What a start still waits for.
     missing: u8,
     /// For each kind: who was asked, and when.
-    asked: [Option<(ProcessId, u64)>; 3],
+    asked: [Option<Asked>; 3],
     good: u32,
     bad: u32,
     /// The last look found it stalled.
@@ -157,6 +166,10 @@ impl Checker<'_> {
     /// Another process is the main one: what the old one was asked says nothing any more.
     fn takes_over(&mut self, unit: usize, main: ProcessId) {
         self.adopt(unit, main);
+        if let Some(old) = self.seen[unit].word.main.filter(|old| old.0 < ADOPTED) {
+            // It may live on, beside the next one even, where KillMode= spares it.
+            self.seen[unit].given_up = self.seen[unit].given_up.max(old.0);
+        }
         let word = &mut self.seen[unit].word;
         word.main = Some(main);
         word.asked = [None; 3];
@@ -210,12 +223,14 @@ impl Checker<'_> {
         let word = &mut self.seen[unit].word;
         let asked = word.asked[kind as usize];
         let late = |at: u64| now >= at.saturating_add(GIVEN_UP);
-        if asked.is_none_or(|(asked, at)| asked != process || late(at)) {
+        let Some(asked) = asked.filter(|asked| asked.process == process && !late(asked.at)) else {
             return;
-        }
+        };
         word.asked[kind as usize] = None;
         self.about = Some(unit);
-        self.counts(unit, kind, *outcome == ProbeOutcome::Good);
+        if !asked.outdated {
+            self.counts(unit, kind, *outcome == ProbeOutcome::Good);
+        }
     }
 
     fn counts(&mut self, unit: usize, kind: ProbeKind, good: bool) {
@@ -255,13 +270,16 @@ impl Checker<'_> {
             self.broken(Rule::ProbeLiving, |_| format!("{name} is {state}, {process:?} is asked"));
         }
         let timeout = unit.service.health.as_ref().map_or(0, |health| nanos(health.timeout));
-        if let Some((_, at)) = self.seen[index].word.asked[*kind as usize] {
+        if let Some(Asked { at, outdated, .. }) = self.seen[index].word.asked[*kind as usize] {
             if self.now < at.saturating_add(if *kind == ProbeKind::Health { timeout } else { 0 }) {
                 self.broken(Rule::ProbeOnce, |_| format!("{name}: {kind:?}"));
             }
-            self.counts(index, *kind, false); // it was given up before
+            if !outdated {
+                self.counts(index, *kind, false); // it was given up before
+            }
         }
-        self.seen[index].word.asked[*kind as usize] = Some((*process, self.now));
+        let asked = Asked { process: *process, at: self.now, outdated: false };
+        self.seen[index].word.asked[*kind as usize] = Some(asked);
     }
 
     /// A unit changes its state.
@@ -275,9 +293,7 @@ impl Checker<'_> {
             self.broken(Rule::ReadyFirst, |_| format!("{name} lacks {missing:#b}"));
         }
         let word = &mut self.seen[unit].word;
-        if !matches!(to, Start | Running) || from == to {
-            word.asked = [None; 3];
-        }
+        word.asked.iter_mut().flatten().for_each(|asked| asked.outdated = true);
         if from == Start && well {
             word.bad = 0;
             word.fed_until = word.period.map(|period| now.saturating_add(period));
@@ -289,7 +305,8 @@ impl Checker<'_> {
     /// It is said to be unhealthy: so its probes said, and it is stopped if it shall be.
     pub(super) fn said_unhealthy(&mut self, unit: usize, stops: bool) {
         let health = self.plan.units[unit].service.health.clone().unwrap_or_default();
-        let lost = self.seen[unit].word.asked.iter().flatten().count() as u32;
+        let asked = self.seen[unit].word.asked.iter().flatten();
+        let lost = asked.filter(|asked| !asked.outdated).count() as u32;
         let word = &self.seen[unit].word;
         let ill = word.bad + lost >= health.retries || word.stalled || lost > 0;
         let restarts = health.on_unhealthy == OnUnhealthy::Restart;

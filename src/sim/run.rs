@@ -202,7 +202,7 @@ impl Run<'_> {
     fn deliver(&mut self, event: Event, stale: bool) {
         self.events += 1;
         self.hash = mix(self.hash, self.world.now);
-        self.say(|now| format!("{now} <- {event:?}"));
+        self.say(|now| format!("{now} <- {}", hear(&event)));
         self.checker.event(self.world.now, &event, stale);
         let timer = event == Event::Timer;
         if let Some(event) = self.planted.event(event) {
@@ -326,6 +326,17 @@ fn fingerprint(plan: &Plan, action: &Action) -> u64 {
     mix(mix(kind, a), b)
 }
 
+/// An event in one line.
+fn hear(event: &Event) -> String {
+    match event {
+        Event::Loaded { units: Some(set) } => {
+            let names: Vec<&str> = set.units.keys().map(UnitName::as_str).collect();
+            format!("Loaded {}", names.join(" "))
+        }
+        _ => format!("{event:?}"),
+    }
+}
+
 /// An action in one line.
 fn tell(action: &Action) -> String {
     match action {
@@ -334,6 +345,11 @@ fn tell(action: &Action) -> String {
             let (process, unit, role) = (request.process.0, &request.unit.name, request.role);
             format!("Spawn {process}: {unit} {role:?} {}", request.index)
         }
+        Action::Probe { process, unit, kind } => {
+            format!("Probe {}: {} {kind:?}", process.0, unit.name)
+        }
+        Action::FindMain { unit } => format!("FindMain {}", unit.name),
+        Action::Listen { unit, instances } => format!("Listen {} for {instances}", unit.name),
         Action::Record(fact) => {
             let text = format!("{fact:?}");
             match (text.find("invocation: InvocationId("), text.find("), ")) {
@@ -348,9 +364,6 @@ fn tell(action: &Action) -> String {
         | Action::KillEverything { .. }
         | Action::Reply { .. }
         | Action::Load
-        | Action::Probe { .. }
-        | Action::FindMain { .. }
-        | Action::Listen { .. }
         | Action::Unlisten { .. }
         | Action::Await { .. }
         | Action::Quiesce { .. }

@@ -66,3 +66,27 @@ fn a_daemon_that_is_not_found_and_has_to_be_probed() {
 fn a_main_process_that_names_another_before_it_is_ready() {
     check("talk 6\nnotice 11 0 0 1\nnotice-delay 2");
 }
+
+/// KillMode=process spares the first process when the one that took over from it is restarted.
+#[test]
+fn a_former_main_process_lives_on_beside_the_next_one() {
+    check("plain 1\nrestart 4\nkill-mode 5\ntalk 0 11\nnotice 11\nnotice-delay 0 1");
+}
+
+/// It was asked while it started, and is ready before the answer: that says nothing against it.
+#[test]
+fn a_bad_answer_of_before_it_was_ready() {
+    check(
+        "restart 2\nfate 28\ntalk 10\nhealth 5 0 0 0 1\nnotice-delay 0 3\n\
+         probe 0 0 0 0 0 0 0 0 0 10",
+    );
+}
+
+/// Its exec is told after the SIGKILL of the budget; its death takes as long as it likes.
+#[test]
+fn a_notify_service_that_becomes_its_program_when_it_was_killed() {
+    check(
+        "units 2\nbudget 6\nfate 37\nreaction-delay 0 0 3\nkill-delay 0 0 6\n\
+         exec-delay 0 0 4\ntalk 0 0 0 0 6\nnotice 0 11",
+    );
+}

@@ -154,9 +154,10 @@ impl World {
         match due[chosen] {
             Due::Exec(index) => {
                 self.processes[index].exec_at = None;
-                let Process { id, unit, role, .. } = self.processes[index];
+                let Process { id, unit, role, killed, .. } = self.processes[index];
                 let process = id.unwrap_or(ProcessId(0));
-                if let (ProcessRole::ExecStart, Some(unit)) = (role, unit) {
+                // Who was sent SIGKILL may take its time to go, but makes nobody any more.
+                if let (ProcessRole::ExecStart, Some(unit), false) = (role, unit, killed) {
                     let unit = Arc::clone(&self.units[unit]);
                     self.talk(choices, &unit, process);
                 }

@@ -60,6 +60,8 @@ struct Asking {
     next: Option<Timestamp>,
     asked: Option<Timestamp>,
     lost: Option<Timestamp>,
+    /// It was put in an earlier state: its answer says nothing of this one.
+    outdated: bool,
 }
 
 /// What is asked of one main process.
@@ -93,9 +95,12 @@ impl Probes {
         }
     }
 
+    /// Nothing more is asked; what was asked is still answered, and nobody is asked beside it.
     fn pause(&mut self) {
         for kind in KINDS {
-            *self.of_mut(kind) = Asking::default();
+            let asking = self.of_mut(kind);
+            asking.next = None;
+            asking.outdated = asking.lost.is_some();
         }
     }
 
@@ -196,13 +201,17 @@ impl Service {
             let Some(probes) = &mut self.probes else { return };
             let (process, asking) = (probes.process, probes.of_mut(kind));
             if asking.next.is_some_and(|next| next <= out.now) {
+                if asking.lost.is_some() {
+                    asking.next = asking.lost; // one of an earlier state is still to be answered
+                    continue;
+                }
                 let patience = match kind {
                     ProbeKind::Health => self.unit.service.health.as_ref().map(|it| it.timeout),
                     ProbeKind::Accept | ProbeKind::Stall => Some(LOOK),
                 };
                 let lost = patience.unwrap_or(LOOK).saturating_add(SLACK);
-                *asking =
-                    Asking { next: None, asked: Some(out.now), lost: Some(out.now.after(lost)) };
+                let (asked, lost) = (Some(out.now), Some(out.now.after(lost)));
+                *asking = Asking { next: None, asked, lost, outdated: false };
                 out.act(Action::Probe { process, unit: self.unit.clone(), kind });
             }
         }
@@ -223,6 +232,11 @@ impl Service {
     }
 
     fn answered(&mut self, out: &mut Out, kind: ProbeKind, outcome: ProbeOutcome) {
+        let Some(asking) = self.probes.as_mut().map(|probes| probes.of_mut(kind)) else { return };
+        if asking.outdated {
+            *asking = Asking { next: asking.next, ..Asking::default() };
+            return;
+        }
         self.plan_next(out, kind);
         if let ProbeOutcome::Bad(why) = &outcome
             && self.state == SubState::Start
@@ -258,7 +272,7 @@ impl Service {
         };
         let from = asking.asked.unwrap_or(out.now);
         let next = from.after(gap).max(out.now.after(LEAST));
-        *asking = Asking { next: Some(next), asked: None, lost: None };
+        *asking = Asking { next: Some(next), ..Asking::default() };
     }
 
     fn health_answered(&mut self, out: &mut Out, outcome: ProbeOutcome) {

@@ -4,13 +4,15 @@ use expect_test::expect;
 use std::time::Duration;
 
 use super::check;
-use crate::manager::event::{JobKind, ProbeKind, ProcessRole};
+use crate::manager::event::{Event, JobKind, ProbeKind, ProcessRole};
 use crate::manager::rig::{Rig, command, name, simple};
 use crate::manager::state::SubState;
 use crate::unit::Unit;
 use crate::unit::health::{Health, HealthCheck, OnUnhealthy};
 use crate::unit::process::ExitStatus;
 use crate::unit::service::Restart;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn probed(adjust: impl FnOnce(&mut Health)) -> Unit {
     let mut health = Health {
@@ -146,6 +148,26 @@ fn an_answer_that_does_not_come_is_a_bad_one() {
     "#]],
     );
     assert_eq!(rig.status("web").result.as_str(), "health");
+}
+
+#[test]
+fn who_was_asked_before_it_was_ready_is_not_asked_twice_at_once() {
+    let mut web = probed(|health| (health.interval, health.retries) = (SECOND, 1));
+    web.service.notification_fd = Some(5);
+    let mut rig = Rig::new(vec![web]);
+    rig.boot();
+    probes(&mut rig, 1000, true);
+    rig.log();
+    rig.pass(500);
+    let process = rig.process("web", ProcessRole::ExecStart);
+    rig.event(Event::SaidReady { process });
+    rig.pass(3000);
+    rig.probed("web", ProbeKind::Health, false);
+    assert_eq!(rig.status("web").healthy, Some(true), "the question was of before");
+    check(&mut rig, expect![[""]]);
+    rig.pass(3000);
+    rig.probed("web", ProbeKind::Health, false);
+    assert_eq!(rig.status("web").healthy, Some(false));
 }
 
 #[test]
