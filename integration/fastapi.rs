@@ -8,8 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::harness::varlink::Varlink;
 use crate::harness::{Outcome, Rinit, Running};
 use crate::{http, require, tools};
 
@@ -36,6 +37,39 @@ fn migrations_run_once_and_before_the_first_request() {
     let outcome = rinit.terminate();
     outcome.assert_code(0);
     assert_eq!(outcome.starts("ExecStart"), [STEPS[0], STEPS[1], "web", "web"]);
+}
+
+/// The README's four workers in place of the one: still one migration, before all of them; one is
+/// killed and the port serves on; all are replaced.
+#[test]
+fn four_workers_on_one_port() {
+    require!("user namespace");
+    let Some(setup) = tools::need(setup()) else { return };
+    let web = crate::readme::shown("workers").replace("0.0.0.0:8000", "@dir@/web.sock");
+    let quick = "[Service]\nRollingUpdate = { MonitorSec = \"50ms\" }\n";
+    let setup = with_storage(setup).unit("web", &web).env("UVICORN_UDS", "");
+    let drop_ins = setup.units_directory().join("web.toml.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(drop_ins.join("test.toml"), quick).unwrap();
+    let mut rinit = setup.options(&["--socket", "@dir@/control"]).start();
+    rinit.wait_message("boot done");
+    assert_counts(&get(&rinit, "/migrations").json(), 1, 4);
+
+    kill_web(&mut rinit);
+    assert_eq!(get(&rinit, "/healthz").status, 200, "the others, or the next one");
+    let mut control = Varlink::connect(&rinit.path("control")).unwrap();
+    let mut job = |verb: &str| {
+        let done = control.get(verb, json!({ "unit": "web.service" }));
+        assert_eq!(done["result"], "done", "{done}");
+    };
+    // The fifth start of a server is the one in the killed one's place.
+    for _ in 0..5 {
+        rinit.wait_stderr("Uvicorn running");
+    }
+    job("Restart");
+    let log = get(&rinit, "/migrations").json();
+    assert_counts(&log, 1, 9);
+    rinit.terminate().assert_code(0);
 }
 
 /// Alembic itself fails, on a file that is no database; it ends with 1, and so does rinit.

@@ -16,8 +16,11 @@ use std::process::{Command, Stdio};
 
 use rinit::manager::state::SubState;
 use rinit::unit::directive;
+use rinit::unit::rolling::{RollingFailure, RollingUpdate};
+use serde_json::json;
 
 use crate::harness::payload::{example, rinit_binary};
+use crate::harness::varlink::Varlink;
 use crate::harness::{Rinit, Running, processes};
 use crate::{http, require, tools};
 
@@ -525,17 +528,122 @@ fn what_is_not_systemds_default() {
 /// What `Not yet` names is refused, and not silently ignored.
 #[test]
 fn what_is_not_there_is_refused() {
+    let service = "[Service]\nExecStart = \"@probe@ ok\"\n";
     for text in [
-        "[Service]\nExecStart = \"@probe@ ok\"\nInstances = 2\n",
-        "[Service]\nExecStart = \"@probe@ ok\"\nMemoryMax = \"1G\"\n",
-        "[Service]\nExecStart = \"@probe@ ok\"\nType = \"notify\"\n",
-        "[Service]\nExecStart = \"@probe@ ok\"\n[Socket]\nListenStream = \"8000\"\n",
-        "[Service]\nExecStart = \"@probe@ ok\"\n[Health]\nHttp = \"/\"\n",
-        "[Timer]\nOnCalendar = \"daily\"\n",
+        format!("{service}MemoryMax = \"1G\"\n"),
+        format!("{service}ReadyLogPattern = \"up\"\n"),
+        format!("{service}[Socket]\nListenStream = \"@dir@/a.sock\"\nAccept = true\n"),
+        "[Timer]\nOnCalendar = \"daily\"\n".to_string(),
     ] {
-        Rinit::subreaper().plain().unit("web", text).run().assert_code(78);
+        let outcome = Rinit::subreaper().plain().unit("web", &text).run();
+        outcome.assert(outcome.code() == 78, &text);
     }
     let unit = "[Service]\nExecStart=/bin/true\n";
     Rinit::subreaper().plain().unit("web.service", unit).run().assert_code(78);
+    let manager = "[Manager]\nHttpListen = \"127.0.0.1:1\"\n";
+    let rinit = Rinit::subreaper().plain().unit("web", service).unit("rinit.toml", manager);
+    rinit.run().assert_code(78);
     Rinit::subreaper().plain().options(&["--http", ":1"]).command(&["true"]).run().assert_code(64);
+}
+
+/// The unit shown in this directory of the page's examples.
+pub fn shown(directory: &str) -> String {
+    let blocks = page::blocks_of("toml");
+    let mut blocks = blocks.into_iter().filter(|block| block.directory() == directory);
+    let block = blocks.next().unwrap_or_else(|| panic!("README.md shows no {directory}"));
+    block.text
+}
+
+/// Every directory of examples that the page names is there, and every one there is named.
+#[test]
+fn the_examples_are_named() {
+    let text = page::text();
+    for entry in fs::read_dir(tools::repository().join("units")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(text.contains(&format!("`units/{name}`")), "README.md does not name units/{name}");
+    }
+    for word in text.split('`').filter(|word| word.starts_with("units/")) {
+        assert!(tools::repository().join(word).is_dir(), "there is no {word}");
+    }
+}
+
+/// What the rolling example spells out are the defaults.
+#[test]
+fn rolling_defaults() {
+    let default = RollingUpdate::default();
+    assert_eq!(default.failure_action, RollingFailure::Pause);
+    let line = format!(
+        "RollingUpdate = {{ Parallelism = {}, Order = \"start-first\", MonitorSec = \"{}s\", \
+         FailureAction = \"pause\" }}",
+        default.parallelism,
+        default.monitor.as_secs()
+    );
+    assert!(shown("rolling").lines().any(|shown| shown == line), "not {line}");
+}
+
+/// What the example of health spells out are the defaults.
+#[test]
+fn health_defaults() {
+    let table = directive::readme_table();
+    let (_, table) = table.split_once("#### [Health]").unwrap();
+    let mut n_lines = 0;
+    for line in shown("health").lines().skip_while(|line| *line != "[Health]") {
+        let Some((name, value)) = line.split_once(" = ").filter(|(name, _)| *name != "Http") else {
+            continue;
+        };
+        let prefix = format!("| `{name}` |");
+        let row = table.lines().find(|row| row.starts_with(&prefix)).expect("its row");
+        let default = row.split('|').nth(3).unwrap().trim();
+        assert_eq!(value.trim_matches('"'), default, "{name}");
+        n_lines += 1;
+    }
+    assert_eq!(n_lines, 3);
+}
+
+/// Each source of readiness: what comes after the service is not started before it has come.
+#[test]
+fn when_it_is_ready() {
+    require!("systemd-notify", "python3");
+    let rows = page::table("| in the unit | ready |");
+    let sources: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(
+        sources,
+        ["Type = \"notify\"", "NotificationFd = 4", "ReadyOn = \"accept\"", "[Health]"]
+    );
+    let socket = "[Socket]\nListenStream = \"@dir@/web.sock\"";
+    let health = "[Health]\nExec = \"test -e @dir@/come\"\nStartIntervalSec = \"10ms\"";
+    let serve =
+        "exec python3 -c 'import select; poll = select.epoll(); poll.register(3, 1); poll.poll()'";
+    // What gives the sign once the gate is open.
+    let give = [
+        "systemd-notify --ready; exec @probe@ wait",
+        "echo >&4; exec @probe@ wait",
+        serve,
+        "touch @dir@/come; exec @probe@ wait",
+    ];
+    for (source, give) in sources.iter().zip(give) {
+        let (line, rest) = match *source {
+            "[Health]" => ("", health),
+            "ReadyOn = \"accept\"" => (*source, socket),
+            _ => (*source, ""),
+        };
+        let unit = format!(
+            "[Service]\nExecStart = [\"sh\", \"-c\", \"read x < @dir@/gate; {give}\"]\n\
+             NotifyAccess = \"all\"\n{line}\n{rest}\n"
+        );
+        let next =
+            "[Unit]\nAfter = \"web.service\"\n[Service]\nExecStart = \"@probe@ say next wait\"\n";
+        let setup = Rinit::subreaper().unit("web", &unit).unit("next", next);
+        let gate = setup.path("gate");
+        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut rinit = setup.options(&["--socket", "@dir@/control"]).start();
+        rinit.wait_start("web", "ExecStart");
+        let mut control = Varlink::connect(&rinit.path("control")).unwrap();
+        let web = control.get("Describe", json!({ "unit": "web.service" }));
+        assert_eq!(web["properties"]["ActiveState"], "activating", "{source}: the gate is closed");
+        fs::write(&gate, "open\n").unwrap();
+        rinit.wait_line("next");
+        let outcome = rinit.terminate();
+        outcome.assert_code(0).assert_sequence(&[("web", "running"), ("next", "start")]);
+    }
 }

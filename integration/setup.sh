@@ -15,6 +15,7 @@ packages=(
   tini dumb-init   # peers: the same scenario against them
   python3 python3-venv
   systemd          # systemd-notify, for the tests of readiness; nothing of it is started
+  nodejs nginx redis-server # what the example units run
   util-linux       # unshare: tests as PID 1 of a namespace
   wrk              # a second opinion on throughput in benches/workers
   procps
@@ -52,7 +53,12 @@ install_packages() {
   fi
   say "packages: installing ${missing[*]}"
   apt-get update -qq
-  # No daemon may start by itself: the tests start one of their own.
+  # No daemon may start by itself: the tests start their own. This is what packages ask.
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
   DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
