@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{N, PATIENCE, Web, Worker, Workers};
 use crate::harness::Outcome;
-use crate::load::Kind;
+use crate::load::{Kind, Tally};
 use crate::require;
 
 /// Five rolls each, with clients that are silent for a round trip.
@@ -56,8 +56,9 @@ fn fewest_ready(outcome: &Outcome) -> i64 {
     fewest.expect("all were ready once")
 }
 
-fn five_rolls(order: &str, floor: usize) {
-    let Some(web) = Web::new() else { return };
+#[track_caller]
+fn five_rolls(web: Option<Web>, order: &str, floor: usize, accept: fn(&Workers, &Tally)) {
+    let Some(web) = web else { return };
     let mut workers = rolling(web, order, 1).start();
     let load = workers.load(RATE);
     for number in 0..ROLLS {
@@ -66,8 +67,20 @@ fn five_rolls(order: &str, floor: usize) {
     }
     let mark = workers.up();
     assert_eq!(mark.len(), N, "the old ones are gone when the roll is done");
-    workers.assert_nothing_lost(&load.stop());
+    accept(&workers, &load.stop());
     assert_floor(workers, floor);
+}
+
+/// On one shared socket a worker accepts until it looks at its signal flag, and uvicorn then closes
+/// what it has accepted and not read yet: no parent can keep it from that, and on a busy machine it
+/// happens. Nothing else may: not one is refused, reset in a queue, or left to hang.
+#[track_caller]
+fn assert_only_unread_lost(workers: &Workers, tally: &Tally) {
+    // Past the test runner's capture: the number is wanted.
+    let _ = writeln!(std::io::stderr(), "rolls on one shared socket: {tally}");
+    if tally.count(Kind::Cut) != tally.failed() {
+        workers.rinit.fail(&format!("{tally}; {:?}", tally.failures));
+    }
 }
 
 /// Counts before the stop, which is the test's own.
@@ -79,16 +92,29 @@ fn assert_floor(workers: Workers, floor: usize) {
     outcome.assert(fewest >= floor as i64, &format!("fewest ready {fewest}, not {floor}"));
 }
 
+/// Steered away from before it is told to stop, a worker has read all that it has accepted.
 #[test]
 fn start_first_rolls_lose_nothing() {
     require!("user namespace");
-    five_rolls("start-first", N);
+    five_rolls(Web::steered(""), "start-first", N, Workers::assert_nothing_lost);
 }
 
 #[test]
 fn stop_first_rolls_lose_nothing() {
     require!("user namespace");
-    five_rolls("stop-first", N - 1);
+    five_rolls(Web::steered(""), "stop-first", N - 1, Workers::assert_nothing_lost);
+}
+
+#[test]
+fn start_first_rolls_on_a_shared_socket() {
+    require!("user namespace");
+    five_rolls(Web::new(), "start-first", N, assert_only_unread_lost);
+}
+
+#[test]
+fn stop_first_rolls_on_a_shared_socket() {
+    require!("user namespace");
+    five_rolls(Web::new(), "stop-first", N - 1, assert_only_unread_lost);
 }
 
 /// Two at a time, to be through in a minute.
@@ -97,18 +123,18 @@ fn slow_import(order: &str, floor: usize) {
     let mut workers = rolling(web, order, 2).start();
     let load = workers.load(RATE / 2);
     roll(&mut workers, 0, "import-seconds 8\n");
-    workers.assert_nothing_lost(&load.stop());
+    assert_only_unread_lost(&workers, &load.stop());
     assert_floor(workers, floor);
 }
 
 #[test]
-fn a_start_first_roll_of_a_slow_import_loses_nothing() {
+fn a_start_first_roll_of_a_slow_import() {
     require!("user namespace");
     slow_import("start-first", N);
 }
 
 #[test]
-fn a_stop_first_roll_of_a_slow_import_loses_nothing() {
+fn a_stop_first_roll_of_a_slow_import() {
     require!("user namespace");
     slow_import("stop-first", N - 2);
 }
@@ -157,7 +183,7 @@ fn sighup_rolls() {
         });
     }
     assert!(workers.up().iter().all(|worker| worker.version == "2"), "{:?}", workers.up());
-    workers.assert_nothing_lost(&load.stop());
+    assert_only_unread_lost(&workers, &load.stop());
     workers.rinit.terminate().assert_code(0);
 }
 
