@@ -21,6 +21,7 @@ mod examples;
 mod fastapi;
 mod fds;
 mod health;
+mod instances;
 mod journeys;
 mod notify;
 mod readme;

@@ -6,6 +6,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::harness::varlink::Varlink;
 use crate::harness::{Rinit, processes};
 
 /// A port that nobody uses just now.
@@ -60,6 +63,43 @@ fn a_service_killed_fifty_times_refuses_nobody() {
         while processes::process(pid).is_some_and(|process| !process.is_zombie()) {
             std::thread::yield_now();
         }
+    }
+    rinit.terminate().assert_code(0);
+}
+
+/// Says when it runs, waits for the word in a FIFO, and only then for connections.
+const LATE_LISTENER: &str = "
+import select, sys
+print('loading', flush=True)
+open(sys.argv[1]).read()
+waits = select.epoll()
+waits.register(3, select.EPOLLIN)
+waits.poll()
+";
+
+/// Neither between fork and exec, when it still has rinit's own listening sockets, nor while it
+/// loads.
+#[test]
+fn who_does_not_wait_for_connections_yet_is_not_ready() {
+    let unit = format!(
+        "{NO_LIMIT}[Service]\nExecStart = \"/usr/bin/env python3 @dir@/late.py @dir@/go\"\n\
+         ReadyOn = \"accept\"\n{ALWAYS}\n[Socket]\nListenStream = \"127.0.0.1:{}\"\n",
+        free_port()
+    );
+    let init = Rinit::subreaper().options(&["--socket", "@dir@/control"]).unit("web", &unit);
+    std::fs::write(init.path("late.py"), LATE_LISTENER).unwrap();
+    let go = init.path("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut rinit = init.start();
+    for _ in 0..10 {
+        rinit.wait_line("loading");
+        let mut control = Varlink::connect(&rinit.path("control")).unwrap();
+        let state = control.get("Describe", json!({ "unit": "web.service" }));
+        assert_eq!(state["properties"]["SubState"], "start", "{state}");
+        std::fs::write(&go, "").unwrap(); // opens once it reads
+        rinit.wait_state("web", "running");
+        let loaded = rinit.processes().into_iter().find(|process| process.ppid == rinit.pid);
+        processes::kill(loaded.unwrap().pid, libc::SIGKILL);
     }
     rinit.terminate().assert_code(0);
 }

@@ -8,7 +8,7 @@
 //! To decide and to do are two things. [`manager`] decides: events in, actions out, no system call
 //! and no clock. [`init`] does: it makes events of what the kernel says, hands them over one by one,
 //! and performs every action before it looks for the next. That is the whole loop
-//! (`init::event_loop`), and the boundary fits on one page, [`manager::event`]:
+//! (`init::event_loop`), and the boundary is one list, [`manager::event`]:
 //!
 //! ```text
 //! Manager::handle(now, Event)    Manager::poll_action() → Action    Manager::next_deadline()
@@ -21,15 +21,17 @@
 //! From what is read first to what is read last; an arrow is followed down only.
 //!
 //! ```text
-//! bin → cli → init → sys, manager → unit      sys and manager never see each other
+//! bin → cli → init → control → manager → unit
+//!                  → sys → unit                  sys and manager never see each other
 //! ```
 //!
 //! | layer | what | begin with |
 //! |---|---|---|
 //! | [`mod@unit`] | what the operator declared, read and checked | the table of directives: [`unit::directive`]; then [`unit::service`] |
-//! | [`manager`] | what happens next | [`manager::event`]; `service`, a file for each part of a life; `job`, `settle`, `phases` |
-//! | [`sys`] | every system call, all of `unsafe` | [`sys::exec`] and `child`; [`sys::reap`]; [`sys::early`] |
-//! | [`init`] | the shell around the manager, where it meets `sys` | `event_loop`, `perform`, `members` |
+//! | [`manager`] | what happens next | [`manager::event`]; `service`, a file for each part of a life; `job`, `settle`, `phases`; `sockets`; for a service of several: `instances`, `rollout`, `steering` |
+//! | [`control`] | what clients say and are told (Varlink) | [`control::interface`]; `server`, `client` |
+//! | [`sys`] | every system call, all of `unsafe` | [`sys::exec`] and `child`; [`sys::reap`]; [`sys::early`]; [`sys::listen`] and `steer`; [`sys::machine`] where rinit is a kernel's first process |
+//! | [`init`] | the shell around the manager, where it meets `sys` | `event_loop`, `perform`, `members`; what comes in besides deaths: `sockets`, `notify`, `probe`; what goes out: `report` |
 //! | [`cli`] | command lines, diagnostics, exit statuses | [`cli::start`] |
 //! | `sim` | (tests) the manager in a simulated world | `world`, `rules` |
 //! | `tidy` | (tests) the rules of this page that can be read from the text | |
@@ -68,8 +70,9 @@
 //!   start with default dispositions, an empty mask, no descriptor but their three streams
 //!   and what they are given by number, and the
 //!   limits, umask and directory that rinit was given, unless their unit says otherwise.
-//! - **Invariant:** one turn takes what an action brought, then exec reports, deaths, units that
-//!   became empty, signals, the timer. A budget for each turn keeps a flood from starving deadlines.
+//! - **Invariant:** one turn takes what an action brought, then what services say, exec reports,
+//!   deaths, units that became empty, queues that did, answers of probes, signals, requests, the
+//!   timer. A budget for each turn keeps a flood from starving deadlines.
 //! - **Invariant:** a stop ends: at the end of its budget rinit exits, whatever still lives.
 //! - **Invariant:** no line of rinit's own waits for its reader: what does not fit is dropped and
 //!   counted.

@@ -17,6 +17,8 @@ mod report;
 mod serve;
 #[path = "probe/signal.rs"]
 mod signal;
+#[path = "probe/web.rs"]
+mod web;
 
 use std::ffi::{CString, c_char, c_int};
 use std::io::{Read, Write};
@@ -89,6 +91,10 @@ fn perform_with_arguments<'a>(
         "serve" => serve::serve(number(0) as c_int),
         "read" => drop(std::fs::read(&rest[0]).expect("read")),
         "must-exist" => exit_unless(Path::new(&rest[0]).exists()),
+        "web" => {
+            web::web(number(0) as c_int, &rest[1]);
+            return &rest[2..];
+        }
         "append" => return append(rest),
         "exit-on" => return exit_on(rest),
         "say-on" => return say_on(rest),

@@ -20,7 +20,6 @@ use crate::unit::command_unit;
 use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
 use crate::unit::environment::Environment;
-use crate::unit::instances::Capacity;
 use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
 use crate::unit::specifier::HostFacts;
@@ -153,11 +152,6 @@ fn config(options: &Options, section: &ManagerSection) -> ManagerConfig {
         drain: section.drain.unwrap_or(Duration::ZERO),
         stop_signal: options.stop_signal.or(section.stop_signal),
         command: has_command.then(|| UnitName::parse(command_unit::NAME).ok()).flatten(),
-        capacity: Capacity {
-            affinity: std::thread::available_parallelism()
-                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
-            ..Capacity::default()
-        },
         seed: seed(),
     }
 }

@@ -39,7 +39,10 @@ impl Shell {
             Action::KillUnit { unit, signal } => {
                 self.members.kill_unit(&self.table, unit, signal);
             }
-            Action::Release { unit } => self.members.release(&unit),
+            Action::Release { unit } => {
+                self.members.release(&unit);
+                self.release_member(&unit);
+            }
             Action::KillEverything { signal } => {
                 self.members.kill_everything(&self.table, signal);
                 (self.awaits_nothing, self.deaths) = (true, true);
@@ -98,6 +101,7 @@ impl Shell {
         self.table.rename(from, to);
         self.members.rename(from, to);
         self.notify.rename(from, to);
+        self.rename_member(from, to);
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
@@ -111,6 +115,9 @@ impl Shell {
 
     fn try_spawn(&mut self, request: &SpawnRequest) -> Result<(), SpawnError> {
         let main = request.main.and_then(|main| Some(self.table.get(main)?.pid));
+        if request.role == ProcessRole::ExecStart {
+            self.take_member(&request.unit);
+        }
         let passed = self.passed_to(request);
         let plan = self.spawner.plan(request, main, &passed);
         let mut plan = plan.map_err(SpawnError::Permanent)?;

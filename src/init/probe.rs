@@ -8,7 +8,7 @@
 mod stall;
 mod target;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::manager::event::{Event, ProbeKind, ProbeOutcome, ProcessId, ProcessRo
 use crate::manager::time::Timestamp;
 use crate::sys::http_probe::{self, HttpProbe};
 use crate::sys::probe::ProbeSocket;
-use crate::sys::{activity, errno_of, exec, kill, reason};
+use crate::sys::{activity, errno_of, exec, kill, proc_sockets, reason};
 use crate::unit::Unit;
 use crate::unit::command::ExecCommand;
 use crate::unit::health::{Health, HealthCheck};
@@ -202,18 +202,17 @@ impl Shell {
     /// `ReadyOn = "accept"`: some process of the unit holds a socket of ours in an epoll set, or
     /// listens itself.
     fn probe_accept(&mut self, process: ProcessId, unit: &Unit) -> ProbeOutcome {
-        // Until it is the program, its descriptors are rinit's own.
-        if self.table.get(process).is_some_and(|main| main.starting.is_some()) {
-            return ProbeOutcome::Bad("it is not the program yet".to_owned());
-        }
-        let passed: BTreeSet<u64> = self.sockets.inodes(unit).into_iter().collect();
+        let passed = self.sockets.inodes(unit);
         let main = self.table.get(process).map(|process| process.pid);
         let others = self.members.living_of(&unit.name, &self.table);
         let mut unseen = None;
         for pid in main.into_iter().chain(others.iter().map(|stat| stat.pid)) {
-            let ready = activity::polls(pid, &passed)
-                .and_then(|polls| Ok(polls || activity::listens(pid, &passed)?));
-            match ready {
+            let child = self.table.id_of(pid).and_then(|id| self.table.get(id));
+            if child.is_some_and(|child| child.starting.is_some()) {
+                // Until its exec it has copies of all that we hold: our control socket listens.
+                continue;
+            }
+            match proc_sockets::waits_for_connections(pid, &passed) {
                 Ok(true) => return ProbeOutcome::Good,
                 Ok(false) => {}
                 Err(error) => {

@@ -2,8 +2,13 @@
 //!
 //! Not when (`manager::sockets`), not the system calls (`sys::listen`, `sys::listener`), and not
 //! the control socket (`socket`). Each address of a unit is a [`Place`]: one socket, or with
-//! `ReusePort=` one for each instance. **Invariant:** a descriptor in here stays open until
-//! [`Holder::close`] of its unit; nothing is ever taken from its queue.
+//! `ReusePort=` one for each instance and some to spare (`group` says whose is which).
+//! **Invariant:** a descriptor in here stays open until [`Holder::close`] of its unit; nothing is
+//! ever taken from its queue.
+
+mod group;
+mod perform;
+mod plan;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,20 +17,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
-use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::event_loop::{Shell, now};
-use super::report::Level;
-use crate::manager::event::Event;
+use self::group::Group;
+use super::event_loop::now;
 use crate::manager::time::Timestamp;
-use crate::sys::identity::Database;
-use crate::sys::listen::{self, FileAccess};
-use crate::sys::listener;
-use crate::sys::socket::{Address, SocketKind};
+use crate::sys::socket::Address;
 use crate::sys::steer::{self, Member, ProbeSource};
-use crate::unit::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
+use crate::sys::{listen, listener};
+use crate::unit::socket::{Listen, ListenAddress, ListenKind, Socket};
 use crate::unit::{Unit, UnitKind, UnitName};
 
 /// Sockets that are waited on have tokens from here on, below those of clients.
@@ -34,8 +35,9 @@ pub(super) const FIRST_SOCKET: usize = usize::MAX / 4;
 /// How often the queues of a unit that is about to stop are looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// With `DeferAcceptSec=` a connection is in no queue until it has spoken: the workers get so
-/// long to take those that are about to.
+/// A connection is in no queue until its handshake is done, and with `DeferAcceptSec=` until it has
+/// spoken: the workers get so long to take those that are about to. One that takes longer and was
+/// steered to an instance that is gone by then waits for whoever takes that socket next.
 const DEFERRED: Duration = Duration::from_millis(100);
 
 /// One address, and the sockets there.
@@ -44,8 +46,21 @@ struct Place {
     listen: Listen,
     /// Where it really is: port 0 is a real one here.
     address: Address,
-    /// One, or that of instance 1, 2, and so on.
+    /// One, or several as `spread` says.
     sockets: Vec<OwnedFd>,
+    spread: Spread,
+}
+
+/// Who has which socket of a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Spread {
+    /// All have the one.
+    Shared,
+    /// Datagrams: instance 1 the first, and so on. A replacement shares it with whom it replaces:
+    /// what comes to a socket that nobody reads would be lost.
+    ByNumber,
+    /// TCP: as the [`Group`] says.
+    ByMember,
 }
 
 /// The sockets of one unit.
@@ -53,8 +68,9 @@ struct Place {
 struct Held {
     socket: Socket,
     places: Vec<Place>,
-    /// From where each instance is probed, with `ReusePort=`.
+    /// From where each member is probed, with `ReusePort=`.
     sources: Vec<Option<ProbeSource>>,
+    group: Group,
     /// In the poll, under these tokens.
     watched: Vec<(usize, RawFd)>,
 }
@@ -99,7 +115,13 @@ impl Holder {
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
         let Some(socket) = &unit.socket else { return Ok(()) };
-        let per_place = if socket.reuse_port { instances.max(1) } else { 1 };
+        let other = |held: &Held| !is_opened_alike(&held.socket, socket);
+        if self.units.get(&unit.name).is_some_and(other)
+            && let Some(held) = self.units.remove(&unit.name)
+        {
+            // With other options even the same address is another socket.
+            held.places.iter().for_each(|place| place.close(&held.socket));
+        }
         let mut places = Vec::new();
         let old = self.units.get(&unit.name).map_or(&[][..], |held| &held.places);
         // First everything that is missing, so that an error leaves what was there.
@@ -116,25 +138,63 @@ impl Holder {
                 places.push(place);
                 continue;
             }
-            places.push(open_place(wanted, unit, socket, (have, at), per_place, warnings)?);
+            let wanted_here = (have, count_of(wanted, unit, socket, instances));
+            places.push(open_place(wanted, unit, socket, at, wanted_here, warnings)?);
         }
-        let known = self.units.remove(&unit.name).map(|held| (held.places, held.sources));
-        let (mut old, mut sources) = known.unwrap_or_default();
+        let known = self.units.remove(&unit.name);
+        let known = known.map(|held| (held.places, held.sources, held.group));
+        let (mut old, sources, mut group) = known.unwrap_or_default();
+        group.instances = instances;
         for place in &mut places {
             if let Some(known) = old.iter().position(|known| known.listen == place.listen) {
-                let mut sockets = old.swap_remove(known).sockets;
+                let known = old.swap_remove(known);
+                let mut sockets = known.sockets;
                 sockets.append(&mut place.sockets);
                 place.sockets = sockets; // none of a reuseport group is closed alone
+                place.spread = known.spread;
             }
         }
         old.iter().for_each(|place| place.close(socket));
-        let instances = if socket.reuse_port { places.first().map_or(0, Place::count) } else { 0 };
-        for _ in sources.len()..instances {
-            sources.push(places.first().and_then(Place::probe_source));
-        }
-        let held = Held { socket: (**socket).clone(), places, sources, watched: Vec::new() };
+        let (socket, watched) = ((**socket).clone(), Vec::new());
+        let mut held = Held { socket, places, sources, group, watched };
+        held.reserve_sources();
         self.units.insert(unit.name.clone(), held);
         Ok(())
+    }
+
+    /// An instance is about to have a main process: gives it its sockets, for good. If one is
+    /// missing it is opened; where that fails it shares a sibling's, and the error is returned.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn take_member(&mut self, unit: &Unit) -> Result<(), String> {
+        let Some(group) = &unit.instance_of else { return Ok(()) };
+        let Some(held) = self.units.get_mut(group) else { return Ok(()) };
+        let first = held.places.iter().find(|place| place.spread == Spread::ByMember);
+        let count = first.map_or(0, |place| place.sockets.len());
+        if let Some(place) = first {
+            let queued = |member: usize| {
+                let fd = place.sockets.get(member);
+                fd.and_then(|fd| listener::queue_length(fd.as_fd()).ok()).unwrap_or(0)
+            };
+            held.group.take(&unit.name, count, queued);
+        }
+        held.grow(unit).inspect_err(|_| held.group.share(&unit.name, count))
+    }
+
+    /// An instance goes by another name, with its sockets; the service whose it is, if it has any.
+    pub fn rename(&mut self, from: &UnitName, to: &UnitName) -> Option<UnitName> {
+        for emptying in self.emptying.iter_mut().filter(|emptying| emptying.unit == *from) {
+            emptying.unit = to.clone();
+        }
+        let service = service_of(from)?;
+        self.units.get_mut(&service)?.group.rename(from, to).then_some(service)
+    }
+
+    /// The processes of an instance are gone; the service, if a socket became free by that.
+    pub fn release(&mut self, unit: &UnitName) -> Option<UnitName> {
+        let service = service_of(unit)?;
+        self.units.get_mut(&service)?.group.release(unit).then_some(service)
     }
 
     /// Sockets that a parent passed to rinit: the units claim them by name or address.
@@ -205,8 +265,8 @@ impl Holder {
     /// about to be closed: they refuse new connects; an instance has been steered away from.
     pub fn quiesce(&mut self, unit: &UnitName) {
         let (whole, mut deferred) = (self.units.contains_key(unit), false);
-        for (_, fd) in self.of(unit).filter(|(place, _)| place.is_tcp()) {
-            deferred |= self.defers(unit);
+        for (place, fd) in self.of(unit).filter(|(place, _)| place.is_tcp()) {
+            deferred |= self.defers(unit) || (!whole && place.spread == Spread::ByMember);
             if whole {
                 // Before Linux 5.7 the queue only runs empty if nobody comes for a moment.
                 let _ = listener::refuse_new(fd.as_fd());
@@ -231,16 +291,27 @@ impl Holder {
     /// Lets new connections go to these instances only, and probes to the one they are for.
     ///
     /// # Errors
-    /// The kernel's: then it spreads them over all instances.
-    pub fn steer(&self, unit: &UnitName, ready: &[u32]) -> io::Result<()> {
+    /// The kernel's: then it spreads them over all sockets.
+    pub fn steer(&mut self, unit: &UnitName, ready: &[u32]) -> io::Result<()> {
+        if let Some(held) = self.units.get_mut(unit) {
+            held.group.ready = ready.to_vec();
+        }
+        self.steer_again(unit)
+    }
+
+    /// The same instances as before, that may have other sockets now.
+    ///
+    /// # Errors
+    /// As [`Holder::steer`].
+    pub fn steer_again(&self, unit: &UnitName) -> io::Result<()> {
         let Some(held) = self.units.get(unit) else { return Ok(()) };
-        for place in held.places.iter().filter(|place| place.is_tcp()) {
-            let members = (1u32..).zip(&place.sockets).zip(&held.sources);
-            let members = members.map(|((number, _), source)| Member {
-                ready: ready.contains(&number),
-                probe_port: source.as_ref().map(ProbeSource::port),
-            });
-            let members: Vec<Member> = members.collect();
+        let open = held.group.open_members();
+        for place in held.places.iter().filter(|place| place.spread == Spread::ByMember) {
+            let member = |index: usize| Member {
+                ready: open.contains(&index),
+                probe_port: held.source(index).map(ProbeSource::port),
+            };
+            let members: Vec<Member> = (0..place.sockets.len()).map(member).collect();
             if let Some(first) = place.sockets.first() {
                 steer::attach(first.as_fd(), &members)?;
             }
@@ -251,8 +322,7 @@ impl Holder {
     /// From where a probe of an instance must come to reach it and no sibling.
     pub fn probe_source(&self, unit: &UnitName) -> Option<SocketAddr> {
         let held = self.units.get(&service_of(unit)?)?;
-        let number = unit.instance()?.parse::<usize>().ok()?.checked_sub(1)?;
-        Some(held.sources.get(number)?.as_ref()?.address())
+        Some(held.source(held.group.member_of(unit)?)?.address())
     }
 
     /// The inodes of what a main process is passed: what it must wait on to be ready to accept.
@@ -325,7 +395,7 @@ impl Holder {
             let name = held.socket.descriptor_name.clone();
             let name = name.unwrap_or_else(|| owner.as_str().to_owned());
             for place in &held.places {
-                let fd = place.of_instance(&unit.name).map(AsRawFd::as_raw_fd);
+                let fd = held.of_instance(place, &unit.name).map(AsRawFd::as_raw_fd);
                 passed.sockets.extend(fd.map(|fd| (fd, name.clone())));
             }
         }
@@ -339,16 +409,57 @@ impl Holder {
         let group = group.and_then(|group| self.units.get(&group));
         let whole = whole.into_iter().flat_map(|held| &held.places);
         let whole = whole.flat_map(|place| place.sockets.iter().map(move |fd| (place, fd)));
-        let own = group.into_iter().flat_map(|held| &held.places);
-        whole.chain(own.filter_map(move |place| Some((place, place.of_instance(unit)?))))
+        let own = group.into_iter().flat_map(|held| held.places.iter().map(move |it| (held, it)));
+        whole.chain(own.filter_map(move |(held, it)| Some((it, held.of_instance(it, unit)?))))
+    }
+}
+
+impl Held {
+    /// The socket of an instance, or the one that all share.
+    fn of_instance<'a>(&self, place: &'a Place, unit: &UnitName) -> Option<&'a OwnedFd> {
+        let index = match place.spread {
+            Spread::Shared => None,
+            Spread::ByNumber => number_of(unit).and_then(|number| number.checked_sub(1)),
+            Spread::ByMember => self.group.member_of(unit),
+        };
+        index.and_then(|index| place.sockets.get(index)).or(place.sockets.first())
+    }
+
+    /// From where a member is probed.
+    fn source(&self, member: usize) -> Option<&ProbeSource> {
+        self.sources.get(member)?.as_ref()
+    }
+
+    /// Opens the sockets that an instance has and that are not there yet.
+    fn grow(&mut self, unit: &Unit) -> Result<(), String> {
+        for place in &mut self.places {
+            let count = match place.spread {
+                Spread::Shared => continue,
+                Spread::ByNumber => number_of(&unit.name).unwrap_or(1),
+                Spread::ByMember => self.group.member_of(&unit.name).map_or(1, |it| it + 1),
+            };
+            let at = Some(place.address.clone());
+            let wanted = (place.sockets.len(), count);
+            let mut more =
+                open_place(&place.listen, unit, &self.socket, at, wanted, &mut Vec::new())?;
+            place.sockets.append(&mut more.sockets);
+        }
+        self.reserve_sources();
+        Ok(())
+    }
+
+    /// Each member has a source port of its own for probes.
+    fn reserve_sources(&mut self) {
+        let Some(place) = self.places.iter().find(|it| it.spread == Spread::ByMember) else {
+            return;
+        };
+        for _ in self.sources.len()..place.sockets.len() {
+            self.sources.push(place.probe_source());
+        }
     }
 }
 
 impl Place {
-    fn count(&self) -> usize {
-        self.sockets.len()
-    }
-
     /// A source port for probes; without one an instance cannot be probed by itself.
     fn probe_source(&self) -> Option<ProbeSource> {
         match &self.address {
@@ -359,15 +470,6 @@ impl Place {
 
     fn is_tcp(&self) -> bool {
         matches!(self.address, Address::Inet(_)) && self.listen.kind == ListenKind::Stream
-    }
-
-    /// The socket of an instance, or the one that all share.
-    fn of_instance(&self, unit: &UnitName) -> Option<&OwnedFd> {
-        let number = unit.instance().and_then(|number| number.parse::<usize>().ok());
-        match number {
-            Some(number) if self.sockets.len() > 1 => self.sockets.get(number.checked_sub(1)?),
-            Some(_) | None => self.sockets.first(),
-        }
     }
 
     fn close(&self, socket: &Socket) {
@@ -386,14 +488,15 @@ fn claim(
 ) -> Option<Place> {
     let is_kind = |fd: &OwnedFd| {
         let kind = listener::kind(fd.as_fd()).ok().flatten();
-        wanted.kind != ListenKind::Fifo && kind == Some(kind_of(wanted.kind))
+        wanted.kind != ListenKind::Fifo && kind == Some(plan::kind_of(wanted.kind))
     };
     let at = |fd: &OwnedFd| listener::local_address(fd.as_fd()).unwrap_or(Address::Unnamed);
     let named = |(fd, name): &(OwnedFd, String)| is_kind(fd) && names.contains(&Some(name));
     let placed = |(fd, _): &(OwnedFd, String)| is_kind(fd) && is_at(&wanted.address, &at(fd));
     let found = given.iter().position(named).or_else(|| given.iter().position(placed))?;
     let (fd, _) = given.remove(found);
-    Some(Place { listen: wanted.clone(), address: at(&fd), sockets: vec![fd] })
+    let (listen, address) = (wanted.clone(), at(&fd));
+    Some(Place { listen, address, sockets: vec![fd], spread: Spread::Shared })
 }
 
 fn is_at(wanted: &ListenAddress, address: &Address) -> bool {
@@ -419,32 +522,80 @@ fn service_of(unit: &UnitName) -> Option<UnitName> {
     UnitName::service(unit.prefix()).ok()
 }
 
+/// 2 of `web@2.service`.
+fn number_of(unit: &UnitName) -> Option<usize> {
+    unit.instance()?.parse().ok()
+}
+
 /// Whom `web.socket` starts unless it says otherwise.
 fn service_of_socket(unit: &UnitName) -> Option<UnitName> {
     UnitName::service(unit.stem()).ok()
 }
 
-/// Opens what a place lacks.
+/// Whether the sockets of both have the same options; their addresses are not compared.
+fn is_opened_alike(one: &Socket, other: &Socket) -> bool {
+    let bare = |socket: &Socket| Socket {
+        listen: Vec::new(),
+        service: None,
+        descriptor_name: None,
+        trigger_limit_burst: 0,
+        trigger_limit_interval: Duration::ZERO,
+        opens_late: false,
+        remove_on_stop: false,
+        ..socket.clone()
+    };
+    bare(one) == bare(other)
+}
+
+/// Who has which socket at an address.
+fn spread(wanted: &Listen, socket: &Socket) -> Spread {
+    match (&wanted.address, wanted.kind) {
+        (ListenAddress::Port(_) | ListenAddress::Ip(_), kind) if socket.reuse_port => match kind {
+            ListenKind::Stream => Spread::ByMember,
+            ListenKind::Datagram | ListenKind::SequentialPacket | ListenKind::Fifo => {
+                Spread::ByNumber
+            }
+        },
+        (_, _) => Spread::Shared,
+    }
+}
+
+/// How many sockets an address gets: with spare ones for as many replacements as there may be at
+/// a time.
+fn count_of(wanted: &Listen, unit: &Unit, socket: &Socket, instances: u32) -> usize {
+    let spares = || unit.service.rolling_update.parallelism.clamp(1, instances.max(1));
+    let spares = unit.service.instances.map_or(0, |_| spares());
+    let count = match spread(wanted, socket) {
+        Spread::Shared => 1,
+        Spread::ByNumber => instances.max(1),
+        Spread::ByMember => instances.max(1).saturating_add(spares),
+    };
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Opens what a place lacks: it has some of so many.
 fn open_place(
     wanted: &Listen,
     unit: &Unit,
     socket: &Socket,
-    (have, at): (usize, Option<Address>),
-    instances: u32,
+    at: Option<Address>,
+    (have, count): (usize, usize),
     warnings: &mut Vec<String>,
 ) -> Result<Place, String> {
-    let mut plan = plan(wanted, unit, socket)?;
+    let mut plan = plan::plan(wanted, unit, socket)?;
     let mut place = Place {
         listen: wanted.clone(),
         address: at.clone().unwrap_or(Address::Unnamed),
         sockets: Vec::new(),
+        spread: spread(wanted, socket),
     };
     if let Some(address) = at {
         plan.address = listen::ListenAddress::At(address);
     }
-    for _ in have..usize::try_from(instances).unwrap_or(usize::MAX) {
+    for _ in have..count {
         let opened = listen::open(&plan).map_err(|error| {
-            format!("{}={}: {}", wanted.kind.directive(), shown(&wanted.address), error.message)
+            let shown = plan::shown(&wanted.address);
+            format!("{}={shown}: {}", wanted.kind.directive(), error.message)
         })?;
         warnings.extend(opened.warnings);
         place.sockets.push(opened.fd);
@@ -455,132 +606,4 @@ fn open_place(
         place.address = opened.address;
     }
     Ok(place)
-}
-
-/// From the unit's words to those of the system.
-fn plan(wanted: &Listen, unit: &Unit, socket: &Socket) -> Result<listen::Listen, String> {
-    let address = match (&wanted.address, wanted.kind) {
-        (ListenAddress::Path(path), ListenKind::Fifo) => listen::ListenAddress::Fifo(path.into()),
-        (ListenAddress::Port(port), _) => listen::ListenAddress::Port(*port),
-        (ListenAddress::Ip(ip), _) => listen::ListenAddress::At(Address::Inet(*ip)),
-        (ListenAddress::Path(path), _) => {
-            listen::ListenAddress::At(Address::Path(Path::new(path).to_path_buf()))
-        }
-        (ListenAddress::Abstract(name), _) => {
-            listen::ListenAddress::At(Address::Abstract(name.clone().into_bytes()))
-        }
-    };
-    let kind = kind_of(wanted.kind);
-    let number = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
-    let mut plan = listen::Listen::new(address, kind);
-    plan.bind_ipv6_only = match socket.bind_ipv6_only {
-        BindIpv6Only::Default => listen::BindIpv6Only::Default,
-        BindIpv6Only::Both => listen::BindIpv6Only::Both,
-        BindIpv6Only::Ipv6Only => listen::BindIpv6Only::Ipv6Only,
-    };
-    plan.backlog = socket.backlog;
-    plan.reuse_port = socket.reuse_port;
-    plan.defer_accept = whole_seconds(socket.defer_accept);
-    plan.no_delay = socket.no_delay;
-    plan.keep_alive = socket.keep_alive;
-    plan.free_bind = socket.free_bind;
-    plan.pass_credentials = socket.pass_credentials;
-    plan.receive_buffer = number(socket.receive_buffer);
-    plan.send_buffer = number(socket.send_buffer);
-    plan.nonblocking = unit.service.non_blocking;
-    plan.access = access(socket)?;
-    Ok(plan)
-}
-
-fn kind_of(kind: ListenKind) -> SocketKind {
-    match kind {
-        ListenKind::Stream | ListenKind::Fifo => SocketKind::Stream,
-        ListenKind::Datagram => SocketKind::Datagram,
-        ListenKind::SequentialPacket => SocketKind::SequentialPacket,
-    }
-}
-
-/// The kernel counts whole seconds; a part of one is one more, for 0 would be off.
-fn whole_seconds(time: Duration) -> u32 {
-    let part = u64::from(time.subsec_nanos() > 0);
-    u32::try_from(time.as_secs().saturating_add(part)).unwrap_or(u32::MAX)
-}
-
-fn access(socket: &Socket) -> Result<FileAccess, String> {
-    let mut access = FileAccess {
-        mode: socket.mode,
-        directory_mode: socket.directory_mode,
-        user: None,
-        group: None,
-    };
-    if socket.user.is_none() && socket.group.is_none() {
-        return Ok(access);
-    }
-    let database = Database::read().map_err(|error| format!("/etc/passwd, /etc/group: {error}"))?;
-    if let Some(user) = &socket.user {
-        let account = database.account(user);
-        let account =
-            account.ok_or_else(|| format!("SocketUser={user}: no such user in /etc/passwd"))?;
-        (access.user, access.group) = (Some(account.uid), Some(account.gid));
-    }
-    if let Some(group) = &socket.group {
-        let gid = database.group(group);
-        access.group =
-            Some(gid.ok_or_else(|| format!("SocketGroup={group}: no such group in /etc/group"))?);
-    }
-    Ok(access)
-}
-
-/// As it was written.
-fn shown(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Port(port) => port.to_string(),
-        ListenAddress::Ip(ip) => ip.to_string(),
-        ListenAddress::Path(path) => path.clone(),
-        ListenAddress::Abstract(name) => format!("@{name}"),
-    }
-}
-
-impl Shell {
-    pub(super) fn open_sockets(&mut self, unit: &Unit, instances: u32) -> Event {
-        let mut warnings = Vec::new();
-        let outcome = self.sockets.open(unit, instances, &mut warnings);
-        for warning in warnings {
-            self.report.message(Level::Warn, format!("{}: {warning}", unit.name));
-        }
-        Event::Listening { unit: unit.name.clone(), outcome }
-    }
-
-    pub(super) fn unlisten(&mut self, unit: &UnitName) {
-        self.sockets.close(unit, self.poll.registry());
-    }
-
-    /// If the poll does not take it, somebody might as well be there.
-    pub(super) fn await_connection(&mut self, unit: UnitName) -> Option<Event> {
-        match self.sockets.watch(&unit, self.poll.registry()) {
-            Ok(()) => None,
-            Err(error) => {
-                let text = format!("{unit}: epoll: {error}; starting it at once");
-                self.report.message(Level::Warn, text);
-                Some(Event::Connection { unit })
-            }
-        }
-    }
-
-    pub(super) fn steer(&mut self, unit: &UnitName, ready: &[u32]) {
-        if let Err(error) = self.sockets.steer(unit, ready) {
-            let text = format!(
-                "{unit}: SO_ATTACH_REUSEPORT_CBPF: {error}; new connections go to every instance, \
-                 ready or not"
-            );
-            self.report.message(Level::Warn, text);
-        }
-    }
-
-    /// A socket that is waited on has news.
-    pub(super) fn socket_ready(&mut self, event: &Readiness) {
-        if let Some(unit) = self.sockets.connected(event.token(), self.poll.registry()) {
-            self.inbox.push_back(Event::Connection { unit });
-        }
-    }
 }

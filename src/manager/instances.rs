@@ -15,7 +15,7 @@ use super::scale::Scaling;
 use super::service::{Service, StartReason};
 use super::state::{ActiveState, ServiceResult, SubState};
 use super::time::Timestamp;
-use crate::unit::instances::{Capacity, instance, resolve};
+use crate::unit::instances::instance;
 use crate::unit::process::ExitStatus;
 use crate::unit::rolling::Instances;
 use crate::unit::{Unit, UnitName};
@@ -71,12 +71,12 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(unit: &Unit, capacity: &Capacity) -> Group {
+    pub(super) fn new(unit: &Unit) -> Group {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         Group {
             phase: GroupPhase::Down,
             declared,
-            wanted: count(declared, capacity),
+            wanted: count(declared),
             members: BTreeSet::new(),
             starting: false,
             start_deadline: None,
@@ -91,12 +91,21 @@ impl Group {
         }
     }
 
+    /// It is not up any more: nothing that was under way goes on.
+    fn leave(&mut self, phase: GroupPhase) {
+        self.phase = phase;
+        self.starting = false;
+        self.start_deadline = None;
+        self.returning.clear();
+        self.reloading = None;
+    }
+
     /// `Instances=` may be another one now.
-    pub fn declare(&mut self, unit: &Unit, capacity: &Capacity) {
+    pub fn declare(&mut self, unit: &Unit) {
         let declared = unit.service.instances.unwrap_or(Instances::Count(1));
         if declared != self.declared {
             self.declared = declared;
-            self.wanted = count(declared, capacity);
+            self.wanted = count(declared);
         }
     }
 
@@ -152,11 +161,11 @@ impl Manager {
             self.forget_group(unit);
             return;
         }
-        let (definition, capacity) = (Arc::clone(&service.unit), self.config.capacity);
+        let definition = Arc::clone(&service.unit);
         match self.groups.get_mut(unit) {
-            Some(group) => group.declare(&definition, &capacity),
+            Some(group) => group.declare(&definition),
             None => {
-                self.groups.insert(unit.clone(), Group::new(&definition, &capacity));
+                self.groups.insert(unit.clone(), Group::new(&definition));
             }
         }
     }
@@ -243,11 +252,7 @@ impl Manager {
         self.end_scaling(unit, JobResult::Canceled, "the service is being stopped");
         let limits = self.services.get(unit).map(|it| (it.graceful_until, it.abandon_at));
         let Some(group) = self.groups.get_mut(unit) else { return };
-        group.phase = GroupPhase::Stopping;
-        group.starting = false;
-        group.start_deadline = None;
-        group.returning.clear();
-        group.reloading = None;
+        group.leave(GroupPhase::Stopping);
         let members: Vec<UnitName> = group.members.iter().cloned().collect();
         for name in &members {
             if self.jobs.get(name).is_some_and(|job| job.kind != JobKind::Stop) {
@@ -511,11 +516,7 @@ impl Manager {
         let last = members.iter().filter_map(|name| self.services.get(name)?.main_exit).next_back();
         let held = members.iter().any(|name| self.services.get(name).is_some_and(|it| it.held));
         let Some(group) = self.groups.get_mut(unit) else { return };
-        group.phase = GroupPhase::Down;
-        group.starting = false;
-        group.start_deadline = None;
-        group.returning.clear();
-        group.reloading = None;
+        group.leave(GroupPhase::Down);
         let failed = group.failed;
         let failure = group.failure.filter(|_| state == SubState::Failed);
         for name in &members {
@@ -542,7 +543,11 @@ pub(super) fn number_of(name: &UnitName) -> Option<u32> {
     name.instance()?.parse().ok()
 }
 
-/// How many instances a definition asks for here.
-fn count(declared: Instances, capacity: &Capacity) -> u32 {
-    resolve(declared, capacity, None).0
+/// How many instances a definition asks for. The shell has put a number in the place of `auto`
+/// before; of what nobody counted there is one.
+fn count(declared: Instances) -> u32 {
+    match declared {
+        Instances::Count(count) => count,
+        Instances::Auto => 1,
+    }
 }

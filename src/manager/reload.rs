@@ -173,17 +173,30 @@ impl Manager {
     }
 }
 
+/// Sockets outlast all that is done while the service is up.
+const NEW_SOCKETS: &str = "its [Socket] changed: its sockets are opened anew with the next start, those that are open stay";
+const NEW_SOCKETS_AND_ROLL: &str = "its [Service] changed; its [Socket], too: its sockets are \
+     opened anew with the next start, instances that are replaced one by one have the old ones";
+
 /// What a changed definition means for a unit that is known. Only what its processes are made
-/// from needs a restart; order, limits and descriptions count from now on.
+/// from needs a restart; order, limits and descriptions count from now on. Open sockets stay as
+/// they are as long as it runs.
 fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static str)> {
     if *old.unit == **new {
         return None;
     }
     let up = !old.is_down();
-    Some(if old.unit.service == new.service {
+    let socket = old.unit.socket != new.socket;
+    Some(if old.unit.service == new.service && socket && up {
+        (ChangeAction::Keep, NEW_SOCKETS)
+    } else if old.unit.service == new.service {
         (ChangeAction::Keep, "nothing changed in its [Service]")
     } else if new.step {
         (ChangeAction::Skip, "a step is not run again; `rinitctl start` runs it")
+    } else if up && socket && new.service.instances.is_some() {
+        (ChangeAction::Restart, NEW_SOCKETS_AND_ROLL)
+    } else if up && socket {
+        (ChangeAction::Restart, "its [Service] and [Socket] changed: its sockets are opened anew")
     } else if up {
         (ChangeAction::Restart, "its [Service] changed")
     } else if old.state == SubState::Failed && new.started_by == StartedBy::Boot {

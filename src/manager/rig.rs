@@ -102,7 +102,6 @@ impl Rig {
             drain: Duration::ZERO,
             stop_signal: None,
             command: None,
-            capacity: crate::unit::instances::Capacity::default(),
             seed: 1,
         };
         adjust(&mut config);

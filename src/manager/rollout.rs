@@ -146,9 +146,8 @@ impl Manager {
     fn begin_roll(&mut self, unit: &UnitName) {
         let Some(target) = self.units.get(unit).cloned() else { return };
         self.drop_roll(unit);
-        let capacity = self.config.capacity;
         let Some(group) = self.groups.get_mut(unit) else { return };
-        group.declare(&target, &capacity);
+        group.declare(&target);
         let wanted = group.wanted;
         let known = |number: &u32| self.services.contains_key(&unit.numbered(*number));
         let serves =

@@ -61,6 +61,7 @@ impl Manager {
     /// Starts the instances that are missing, with `again` those that are down as well, and stops
     /// the highest that are too many.
     pub(super) fn fill(&mut self, unit: &UnitName, definition: &Arc<Unit>, again: bool) {
+        self.fit_sockets(unit);
         let Some(group) = self.groups.get_mut(unit) else { return };
         let wanted = group.wanted;
         group.returning.retain(|number, _| *number <= wanted);

@@ -189,6 +189,32 @@ fn a_port_in_use_fails_the_start() {
 }
 
 #[test]
+fn a_port_in_use_is_tried_again_where_restart_says_so() {
+    let mut web = listening("web");
+    web.service.restart = Restart::Always;
+    let mut rig = Rig::new(vec![web, simple("other")]);
+    rig.busy.insert(name("web"));
+    rig.boot();
+    rig.pass(150);
+    rig.busy.clear();
+    rig.pass(500);
+    check(&mut rig, expect![[""]]);
+}
+
+/// The limit that ends it is the one of any start.
+#[test]
+fn a_port_that_stays_in_use_ends_at_the_start_limit() {
+    let mut web = listening("web");
+    web.service.restart = Restart::OnFailure;
+    web.start_limit_burst = 2;
+    let mut rig = Rig::new(vec![web]);
+    rig.busy.insert(name("web"));
+    rig.boot();
+    rig.pass(5000);
+    check(&mut rig, expect![[""]]);
+}
+
+#[test]
 fn a_service_that_ends_closes_its_socket() {
     let mut web = listening("web");
     web.failure_action = ExitAction::None;

@@ -128,8 +128,18 @@ impl Manager {
         self.listen_for(unit, instances);
     }
 
+    /// There are to be another number of instances than there are sockets for: asks for what is
+    /// missing. None of those that are open is closed.
+    pub(super) fn fit_sockets(&mut self, unit: &UnitName) {
+        let Some(wanted) = self.groups.get(unit).map(|group| group.wanted) else { return };
+        let Some(held) = self.sockets.held.get(unit) else { return };
+        if held.open && !held.quiet && held.instances != wanted {
+            self.listen_for(Arc::clone(&held.unit), wanted);
+        }
+    }
+
     /// Asks for the sockets of a unit, or for more of them for more instances.
-    pub(super) fn listen_for(&mut self, unit: Arc<Unit>, instances: u32) {
+    fn listen_for(&mut self, unit: Arc<Unit>, instances: u32) {
         let held = self.sockets.held.entry(unit.name.clone()).or_insert_with(|| Held {
             unit: Arc::clone(&unit),
             instances,
@@ -227,7 +237,6 @@ impl Manager {
         let on_demand = service.unit.is_on_demand() && !stopping;
         let separate: Vec<UnitName> =
             service.unit.sockets.iter().map(|dependency| dependency.name.clone()).collect();
-        let place = unit.mark().is_none() && !self.services.contains_key(&unit.marked("new"));
         if group.is_none() {
             // Sockets of a `.socket` unit outlive their service, but not rinit.
             let own = std::iter::once(unit).filter(|_| !restarting && !on_demand);
@@ -241,12 +250,14 @@ impl Manager {
             return owes;
         }
         let owner = group.as_ref().unwrap_or(unit);
+        if self.group_phase(owner) == GroupPhase::Stopping {
+            return false; // there is nobody left to send them to: who is queued waits
+        }
         let Some(held) = self.sockets.held.get(owner).filter(|it| it.open && !it.quiet) else {
             return false;
         };
-        // Steered away from, its queue runs empty. Whoever replaces an instance start-first has
-        // its socket and serves who is queued there.
-        place && held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
+        // Each has a socket of its own: steered away from, its queue runs empty.
+        held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
     }
 
     /// Nothing waits in the queues of `unit` any more: who waited for that stops.

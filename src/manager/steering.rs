@@ -17,11 +17,10 @@ impl Manager {
         if !self.services.get(unit).is_some_and(steers) {
             return;
         }
-        // A replacement shares the socket of its number.
-        let serving = self.members(unit).filter(|service| service.serves());
+        // A replacement counts once it has the name; the shell knows whose socket is whose.
+        let serving = self.members(unit).filter(|it| it.serves() && it.name().mark().is_none());
         let mut ready: Vec<u32> = serving.filter_map(|service| number_of(service.name())).collect();
         ready.sort_unstable();
-        ready.dedup();
         let Some(group) = self.groups.get_mut(unit) else { return };
         if group.steered != ready {
             group.steered.clone_from(&ready);

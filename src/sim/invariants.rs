@@ -393,32 +393,25 @@ impl<'a> Checker<'a> {
     }
 
     fn fact(&mut self, fact: &Fact) {
+        let plan = self.plan;
+        let of = |unit: &UnitName| plan.index(unit);
         match fact {
-            Fact::State { unit, from, to, .. } => {
-                self.change(self.plan.index(unit), *from, *to);
-            }
-            Fact::Job { unit, kind, result, .. } => {
-                self.job_ended(self.plan.index(unit), *kind, *result);
-            }
+            Fact::State { unit, from, to, .. } => self.change(of(unit), *from, *to),
+            Fact::Job { unit, kind, result, .. } => self.job_ended(of(unit), *kind, *result),
             Fact::RestartScheduled { unit, delay, attempt, .. } => {
-                self.scheduled(self.plan.index(unit), *delay, *attempt);
+                self.scheduled(of(unit), *delay, *attempt)
             }
-            Fact::StartLimitHit { unit, .. } => self.limit_hit(self.plan.index(unit)),
-            Fact::SpawnFailed { unit, retry_in: Some(delay), .. } => {
-                self.retry(self.plan.index(unit), *delay);
-            }
+            Fact::StartLimitHit { unit, .. } => self.limit_hit(of(unit)),
+            Fact::SpawnFailed { unit, retry_in: Some(delay), .. } => self.retry(of(unit), *delay),
             Fact::TimedOut { unit, signal, .. } => {
-                let unit = self.plan.index(unit);
+                let unit = of(unit);
                 self.seen[unit].timed_out = true;
                 self.stop.timed_out(*signal);
             }
-            Fact::Forwarded { unit, .. } => {
-                let unit = self.plan.index(unit);
-                self.seen[unit].forwarded = true;
-            }
+            Fact::Forwarded { unit, .. } => self.seen[of(unit)].forwarded = true,
             Fact::Stopping { cause, budget, code } => {
                 let main = match cause {
-                    StopCause::Failed(name) => self.seen[self.plan.index(name)].main_exit,
+                    StopCause::Failed(name) => self.seen[of(name)].main_exit,
                     StopCause::Signal(_) | StopCause::Client => None,
                     StopCause::Succeeded(_) | StopCause::NothingLeft => None,
                 };
@@ -427,25 +420,22 @@ impl<'a> Checker<'a> {
             }
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
-            Fact::Abandoned { unit } => self.give_up(self.plan.index(unit)),
-            Fact::Protocol { unit, .. } => {
-                let unit = self.plan.index(unit);
-                self.seen[unit].timed_out = true;
-            }
-            Fact::Watchdog { unit, .. } => self.watchdog(self.plan.index(unit)),
+            Fact::Abandoned { unit } => self.give_up(of(unit)),
+            Fact::Protocol { unit, .. } => self.seen[of(unit)].timed_out = true,
+            Fact::Watchdog { unit, .. } => self.watchdog(of(unit)),
             Fact::Health { unit, healthy: false, stops, .. } => {
-                self.said_unhealthy(self.plan.index(unit), *stops);
+                self.said_unhealthy(of(unit), *stops)
             }
             Fact::TriggerLimitHit { unit, .. } => {
-                let seen = &mut self.seen[self.plan.index(unit)];
+                let seen = &mut self.seen[of(unit)];
                 (seen.main_exit, seen.ever_failed) = (None, true);
             }
             Fact::Health { .. }
             | Fact::Status { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
-            | Fact::Roll { .. } => (),
-            Fact::Started { .. }
+            | Fact::Roll { .. }
+            | Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
             | Fact::ListenFailed { .. }

@@ -121,7 +121,6 @@ fn draw_config(choices: &mut Choices, command: Option<UnitName>) -> ManagerConfi
         drain: seconds(choices.of(Label::Drain, &[0.0, 0.0, 0.0, 0.0, 1.0, 20.0])),
         stop_signal: choices.rare(Label::StopSignal, 6).then_some(Signal::WINCH),
         command,
-        capacity: crate::unit::instances::Capacity::default(),
         seed: choices.pick(Label::Seed, 256) as u64,
     }
 }

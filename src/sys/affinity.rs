@@ -1,6 +1,6 @@
 //! How many processors we may run on.
 //!
-//! Not how much of their time (cgroups: `init::capacity`).
+//! Not how much of their time (cgroups: `init::capacity`). **Invariant:** there is always one.
 
 use std::mem::size_of;
 

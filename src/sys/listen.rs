@@ -18,6 +18,7 @@ use nix::sys::socket::{AddressFamily, bind, connect};
 
 use super::socket::{self, Address, SocketKind};
 use super::{cvt, errno_of, reason};
+use crate::unit::socket::BindIpv6Only;
 
 /// Where to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,18 +30,6 @@ pub enum ListenAddress {
     At(Address),
     /// A FIFO (`ListenFIFO=`); the kind of socket means nothing.
     Fifo(PathBuf),
-}
-
-/// `BindIPv6Only=`: whether a socket of IPv6 takes connections of IPv4.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum BindIpv6Only {
-    /// As the kernel has it: it does, unless net.ipv6.bindv6only says otherwise.
-    #[default]
-    Default,
-    /// It does.
-    Both,
-    /// It does not.
-    Ipv6Only,
 }
 
 /// Who may use a socket or FIFO in the file system.
@@ -69,7 +58,7 @@ pub struct Listen {
     pub address: ListenAddress,
     /// What.
     pub kind: SocketKind,
-    /// `BindIPv6Only=`.
+    /// `BindIPv6Only=`: whether a socket of IPv6 takes connections of IPv4.
     pub bind_ipv6_only: BindIpv6Only,
     /// The length of the accept queue; the kernel clips it to net.core.somaxconn.
     pub backlog: u32,
@@ -176,8 +165,8 @@ fn is_without_ipv6(errno: i32) -> bool {
 fn open_socket(listen: &Listen, address: &Address) -> Result<Opened, ListenError> {
     let failed = |step: &'static str| move |error| failure(step, address, &error);
     let fd = socket::new(address.family(), listen.kind).map_err(failed("socket"))?;
-    let mut warnings = Vec::new();
-    set_options(listen, fd.as_fd(), address, &mut warnings)?;
+    require_options(listen, fd.as_fd(), address)?;
+    let warnings = try_options(listen, fd.as_fd(), address);
     if let Address::Path(path) = address {
         make_parents(path, listen.access.directory_mode)?;
     }
@@ -197,16 +186,14 @@ fn open_socket(listen: &Listen, address: &Address) -> Result<Opened, ListenError
     Ok(Opened { fd, address: at, warnings })
 }
 
-/// What must be set before bind(2) fails the whole; what only makes it better is a warning.
-fn set_options(
+/// What a socket must have before bind(2), or there is none.
+fn require_options(
     listen: &Listen,
     fd: BorrowedFd<'_>,
     address: &Address,
-    warnings: &mut Vec<String>,
 ) -> Result<(), ListenError> {
     let is_inet = matches!(address, Address::Inet(_));
     let is_v6 = address.family() == AddressFamily::Inet6;
-    let is_tcp = is_inet && listen.kind == SocketKind::Stream;
     let only = match listen.bind_ipv6_only {
         BindIpv6Only::Default => None,
         BindIpv6Only::Both => Some(0),
@@ -228,6 +215,14 @@ fn set_options(
     if listen.free_bind && is_inet {
         must("FreeBind=", libc::IPPROTO_IP, libc::IP_FREEBIND, 1)?;
     }
+    Ok(())
+}
+
+/// What only makes it better: where the kernel refuses it, a warning says so.
+fn try_options(listen: &Listen, fd: BorrowedFd<'_>, address: &Address) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let is_inet = matches!(address, Address::Inet(_));
+    let is_tcp = is_inet && listen.kind == SocketKind::Stream;
     let mut may = |wanted: bool, name: &str, level, option, value| {
         if wanted && let Err(error) = socket::set(fd, level, option, value) {
             warnings.push(format!("{name} {address}: {}", reason(errno_of(&error))));
@@ -240,15 +235,13 @@ fn set_options(
     may(defer > 0 && is_tcp, "DeferAcceptSec=", tcp, libc::TCP_DEFER_ACCEPT, number(defer));
     may(listen.keep_alive && is_tcp, "KeepAlive=", libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
     let [time, interval, probes] = listen.keep_alive_times;
-    may(time > 0 && is_tcp, "KeepAliveTimeSec=", tcp, libc::TCP_KEEPIDLE, number(time));
-    may(
-        interval > 0 && is_tcp,
-        "KeepAliveIntervalSec=",
-        tcp,
-        libc::TCP_KEEPINTVL,
-        number(interval),
-    );
-    may(probes > 0 && is_tcp, "KeepAliveProbes=", tcp, libc::TCP_KEEPCNT, number(probes));
+    for (value, name, option) in [
+        (time, "KeepAliveTimeSec=", libc::TCP_KEEPIDLE),
+        (interval, "KeepAliveIntervalSec=", libc::TCP_KEEPINTVL),
+        (probes, "KeepAliveProbes=", libc::TCP_KEEPCNT),
+    ] {
+        may(value > 0 && is_tcp, name, tcp, option, number(value));
+    }
     let credentials = listen.pass_credentials && !is_inet;
     may(credentials, "PassCredentials=", libc::SOL_SOCKET, libc::SO_PASSCRED, 1);
     for (size, name, forced, option) in [
@@ -262,7 +255,7 @@ fn set_options(
             may(true, name, libc::SOL_SOCKET, option, size);
         }
     }
-    Ok(())
+    warnings
 }
 
 fn bind_to(listen: &Listen, fd: &OwnedFd, address: &Address) -> Result<(), ListenError> {

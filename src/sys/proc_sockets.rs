@@ -3,37 +3,21 @@
 //! Not a proof that it answers: that is a probe's. A server that waits in epoll(7) for the socket
 //! that it was given is seen, and so is one that listens on a socket of its own. One that waits
 //! for a given socket in accept(2), poll(2), select(2) or io_uring leaves no trace that may be
-//! read without ptrace, and stays [`Accepting::NotYet`]. Only the process itself is looked at,
-//! not its children. **Invariant:** what vanishes while it is looked at is `NotYet`, never an error.
+//! read without ptrace, and is not seen. Only the process itself is looked at, not its children.
+//! **Invariant:** a descriptor that is closed meanwhile counts as never seen; a process that cannot
+//! be looked at is the system's error, never a guess.
 
 use std::fs;
 use std::io;
 
 use super::Pid;
 
-/// What was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Accepting {
-    /// It waits for connections.
-    Ready,
-    /// Nothing of it is to be seen (yet), or the process is gone.
-    NotYet,
-    /// /proc does not let us look: another uid without CAP_SYS_PTRACE, or hidepid.
-    Unreadable,
-}
-
-/// Looks whether a process has one of the listeners that it was given (by
-/// [`super::listener::inode`]) in an epoll set, or another socket that listens.
-pub fn listens_or_polls(pid: Pid, given: &[u64]) -> Accepting {
-    match look(pid, given) {
-        Ok(true) => Accepting::Ready,
-        Ok(false) => Accepting::NotYet,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Accepting::Unreadable,
-        Err(_) => Accepting::NotYet,
-    }
-}
-
-fn look(pid: Pid, given: &[u64]) -> io::Result<bool> {
+/// Whether a process has one of the listeners that it was given (by [`super::listener::inode`])
+/// in an epoll set, or another socket that listens.
+///
+/// # Errors
+/// It cannot be seen: it is gone, or another user's and we have no CAP_SYS_PTRACE.
+pub fn waits_for_connections(pid: Pid, given: &[u64]) -> io::Result<bool> {
     let mut own = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let entry = entry?;
@@ -125,7 +109,7 @@ mod tests {
     }
 
     /// In a process of its own: other tests of this one have listeners, too.
-    fn seen(script: &str, listener: &TcpListener) -> Option<Accepting> {
+    fn seen(script: &str, listener: &TcpListener) -> Option<bool> {
         use std::io::{BufRead, BufReader};
         use std::process::{Command, Stdio};
         let mut python = Command::new("python3")
@@ -141,7 +125,7 @@ mod tests {
         let mut line = String::new();
         BufReader::new(python.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = Pid::try_from(python.id()).unwrap();
-        let found = listens_or_polls(pid, &[inode(listener.as_fd()).unwrap()]);
+        let found = waits_for_connections(pid, &[inode(listener.as_fd()).unwrap()]).unwrap();
         python.kill().unwrap();
         python.wait().unwrap();
         Some(found)
@@ -152,18 +136,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let given = "s = socket.socket(fileno=0); e = select.epoll(); input = e.poll\n";
         for (script, expected) in [
-            ("e = select.epoll(); input = e.poll", Accepting::NotYet),
-            (&format!("{given}e.register(s, select.EPOLLIN)"), Accepting::Ready),
-            (
-                "t = socket.socket(); t.bind(('127.0.0.1', 0)); input = select.epoll().poll",
-                Accepting::NotYet,
-            ),
-            ("t = socket.socket(); t.listen(); input = t.accept", Accepting::Ready),
-            ("t = socket.socket(socket.AF_INET6); t.listen(); input = t.accept", Accepting::Ready),
+            ("e = select.epoll(); input = e.poll", false),
+            (&format!("{given}e.register(s, select.EPOLLIN)"), true),
+            ("t = socket.socket(); t.bind(('127.0.0.1', 0)); input = select.epoll().poll", false),
+            ("t = socket.socket(); t.listen(); input = t.accept", true),
+            ("t = socket.socket(socket.AF_INET6); t.listen(); input = t.accept", true),
             (
                 "t = socket.socket(socket.AF_UNIX); t.bind('\\0rinit-test-%d' % os.getpid()); \
                  t.listen(); input = t.accept",
-                Accepting::Ready,
+                true,
             ),
         ] {
             let Some(found) = seen(script, &listener) else { return };
@@ -173,20 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_not_ready() {
+    fn who_is_gone_is_an_error() {
         let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
         child.wait().unwrap();
         let pid = Pid::try_from(child.id()).unwrap();
-        assert_eq!(listens_or_polls(pid, &[1]), Accepting::NotYet);
+        let error = waits_for_connections(pid, &[1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     /// PID 1 is somebody else's unless we are privileged enough: then nothing is asserted of it.
     #[test]
-    fn who_may_not_be_looked_at_is_unreadable() {
+    fn who_may_not_be_looked_at_is_an_error() {
         let denied = fs::read_link("/proc/1/fd/0")
             .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
         if denied {
-            assert_eq!(listens_or_polls(1, &[]), Accepting::Unreadable);
+            let error = waits_for_connections(1, &[]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         }
     }
 

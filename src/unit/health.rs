@@ -2,6 +2,7 @@
 //!
 //! Not the probing (`init::probe`) and not the counting (`manager::service::health`). The section
 //! is rinit's own; its words are those of Docker's HEALTHCHECK and of Kubernetes' probes.
+//! **Invariant:** it is complete: what was not written has its default.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

@@ -1,6 +1,7 @@
 //! What `Instances=` and `RollingUpdate=` say, in types: plain public fields, no behaviour.
 //!
 //! Not how a roll goes (`manager::rollout`). The words are Swarm's `update_config`.
+//! **Invariant:** it is complete: what was not written has its default.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

@@ -1,7 +1,8 @@
 //! What a `[Socket]` section says, in types: plain public fields, no behaviour.
 //!
 //! Not how it is opened (`sys::listen`) nor when (`manager::sockets`). Names, defaults and
-//! meanings are systemd.socket(5)'s unless a field says otherwise.
+//! meanings are systemd.socket(5)'s unless a field says otherwise. **Invariant:** it is complete: what
+//! was not written has its default, or the field's docs say what `None` means.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

@@ -1,7 +1,8 @@
 //! The first part of a stop of a service with sockets: who is in their queues is accepted.
 //!
 //! Not which stop owes that, nor what ends it (`manager::sockets`). Nothing is killed or run yet;
-//! to everybody else the service is on its way down already.
+//! to everybody else the service is on its way down already. **Invariant:** the wait has a deadline,
+//! and no process of the service is signalled or forked in it.
 
 use std::time::Duration;
 

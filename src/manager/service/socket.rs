@@ -1,6 +1,7 @@
 //! The life of a `.socket` unit, which has no process: listening, running, down.
 //!
-//! Not when it changes (`manager::sockets`). The words are systemd's (socket.c).
+//! Not when it changes (`manager::sockets`). The words are systemd's (socket.c). **Invariant:**
+//! such a unit never has a process, and waits for nothing but a connection.
 
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};

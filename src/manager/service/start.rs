@@ -52,22 +52,35 @@ impl Service {
         }
     }
 
-    /// Nothing of it can be started: its sockets could not be opened.
+    /// Nothing of it can be started: its sockets could not be opened, or were closed because of
+    /// it. As after any start that failed `Restart=` decides whether it is tried again, with its
+    /// delays and its limit; for `StartLimitHit` and `TriggerLimitHit` that is over.
     pub fn cannot_start(&mut self, out: &mut Out, result: ServiceResult, reason: String) {
         if !self.is_down() && self.state != SubState::AutoRestart {
             return;
         }
+        if self.state == SubState::AutoRestart {
+            self.n_restarts = self.n_restarts.saturating_add(1);
+        } else {
+            (self.n_restarts, self.attempt) = (0, 0);
+        }
         self.held = false;
         self.begin_run(out);
-        if self.state == SubState::Failed {
+        if !matches!(self.state, SubState::Dead) {
             self.enter(out, SubState::Condition, None); // or it would be no news
         }
         self.main_exit = None;
         self.failed_exit = None;
-        self.result = result;
-        self.may_restart = false;
         self.verdict = Some(Box::new((JobResult::Failed, reason)));
-        self.enter(out, SubState::Failed, None);
+        self.result = result;
+        let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
+        self.may_restart = result == ServiceResult::Resources;
+        if self.may_restart && !self.start_limit.allow(out.now, burst, interval) {
+            out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });
+            self.result = ServiceResult::StartLimitHit;
+            self.may_restart = false;
+        }
+        self.finish(out);
     }
 
     fn begin_run(&mut self, out: &mut Out) {

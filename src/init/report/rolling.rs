@@ -1,26 +1,12 @@
-//! The lines about instances: exhausted ones, their number, their replacement.
+//! The words about instances: exhausted ones, their replacement.
 //!
-//! Part of `report`.
+//! Not when they are replaced (`manager::rollout`) nor any other words (`words`). **Invariant:** a
+//! replacement that failed is told with its reason and with what becomes of the others.
 
 use std::time::Duration;
 
-use super::span;
+use super::words::span;
 use crate::manager::event::RollEvent;
-
-/// What the texts of such a fact take.
-pub(super) fn weight(what: &RollEvent) -> usize {
-    match what {
-        RollEvent::GoesOn { reason }
-        | RollEvent::GoesBack { reason }
-        | RollEvent::Halted { reason } => reason.len(),
-        RollEvent::Begun
-        | RollEvent::Recycles { .. }
-        | RollEvent::Replaced { .. }
-        | RollEvent::WentBack
-        | RollEvent::Interrupted
-        | RollEvent::Ended => 0,
-    }
-}
 
 pub(super) fn exhausted(
     burst: u32,

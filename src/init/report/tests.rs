@@ -1,15 +1,21 @@
 //! Tables for `report`.
 
+use std::time::Duration;
+
 use super::*;
-use crate::manager::event::JobKind;
-use crate::unit::process::{ExecError, ExecStage, Signal};
+use crate::control::events::Event as _;
+use crate::manager::event::{
+    InvocationId, JobKind, JobResult, ProcessRole, RollEvent, SpawnError, StopCause,
+};
+use crate::manager::state::{ServiceResult, SubState};
+use crate::unit::process::{ExecError, ExecStage, ExitStatus, Signal};
 
 fn web() -> UnitName {
     UnitName::parse("web.service").unwrap()
 }
 
 fn line(fact: &Fact) -> Line {
-    describe(fact, |_| Some(42))
+    Line::of(fact, Some(42))
 }
 
 fn check(fact: Fact, level: Level, text: &str) {
@@ -95,29 +101,29 @@ fn lines_for_programs() {
     let delay = Duration::from_millis(100);
     let restart = Fact::RestartScheduled { unit: web(), delay, n_restarts: 3, attempt: 2 };
     assert_eq!(keys(&restart), ["attempt", "delay_usec", "n_restarts"]);
-    let message = Line::new(Level::Info, "message", None, "a \"quote\"\n");
+    let message = Line::message(Level::Info, "a \"quote\"\n");
     assert!(message.json("T", Duration::ZERO).contains(r#""message":"a \"quote\"\n""#));
 }
 
 #[test]
 fn the_commands_own_end_is_not_news() {
-    let quiet = Reporter::new(Level::Warn, Format::Text, Some(web()));
+    let quiet = Endings::new(Some(web()));
     let exit = ExitStatus::Exited(3);
-    assert!(quiet.is_commands_own_end(&exited(exit, None, false)));
+    assert!(quiet.is_commands_own(&exited(exit, None, false)));
     let message = "exec nope: not found".to_owned();
     let error = ExecError { stage: ExecStage::Exec, errno: 2, message };
-    assert!(!quiet.is_commands_own_end(&exited(exit, Some(error), false)));
-    let units = Reporter::new(Level::Info, Format::Text, None);
-    assert!(!units.is_commands_own_end(&exited(exit, None, false)));
+    assert!(!quiet.is_commands_own(&exited(exit, Some(error), false)));
+    let units = Endings::new(None);
+    assert!(!units.is_commands_own(&exited(exit, None, false)));
 }
 
 #[test]
 fn a_step_finishes_and_a_service_stops() {
     let ok = ServiceResult::Success;
     let exit = || exited(ExitStatus::Exited(0), None, true);
-    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let mut endings = Endings::new(None);
     let mut last = |facts: &[Fact]| {
-        let told: Vec<bool> = facts.iter().map(|fact| reporter.has_finished(fact)).collect();
+        let told: Vec<bool> = facts.iter().map(|fact| endings.has_finished(fact)).collect();
         told.last().copied()
     };
     let dead = || state(SubState::StopSigterm, SubState::Dead, ok);
@@ -131,14 +137,14 @@ fn a_step_finishes_and_a_service_stops() {
 #[test]
 fn a_service_that_ends_by_itself_is_not_told_to_stop() {
     let ok = ServiceResult::Success;
-    let mut reporter = Reporter::new(Level::Error, Format::Text, None);
+    let mut endings = Endings::new(None);
     let stopping = || state(SubState::Running, SubState::StopSigterm, ok);
-    assert_eq!(reporter.ended_by_itself(&stopping()), None);
-    reporter.has_finished(&exited(ExitStatus::Exited(0), None, true));
+    assert_eq!(endings.by_itself(&stopping()), None);
+    endings.has_finished(&exited(ExitStatus::Exited(0), None, true));
     let text = "ended by itself: ExecStart exited with status 0".to_owned();
-    assert_eq!(reporter.ended_by_itself(&stopping()), Some(text));
-    reporter.has_finished(&stopping());
-    assert_eq!(reporter.ended_by_itself(&stopping()), None);
+    assert_eq!(endings.by_itself(&stopping()), Some(text));
+    endings.has_finished(&stopping());
+    assert_eq!(endings.by_itself(&stopping()), None);
 }
 
 #[test]
@@ -195,4 +201,71 @@ fn what_a_service_said_or_failed_to_say() {
     let text = "rinit: web.service: unhealthy after 3 bad probes in a row: connection refused; \
                 it counts as not ready (OnUnhealthy=none)";
     check(health(false), Level::Error, text);
+}
+
+/// What the manager gave up on, or puts off.
+#[test]
+fn what_is_not_done() {
+    let (unit, second) = (web(), Duration::from_secs(1));
+    let error = SpawnError::Temporary { errno: 11, message: "fork: full".to_owned() };
+    let role = ProcessRole::ExecStop;
+    let text = "rinit: web.service: ExecStop not started: fork: full, trying again in 1s";
+    let retry_in = Some(second);
+    check(Fact::SpawnFailed { unit, role, error, retry_in }, Level::Warn, text);
+    let unit = web();
+    let text = "rinit: web.service: restarts in 1s (restart 3)";
+    let restart = Fact::RestartScheduled { unit, delay: second, n_restarts: 3, attempt: 2 };
+    check(restart, Level::Info, text);
+    let (unit, burst, interval) = (web(), 5, Duration::from_micros(10));
+    let text = "rinit: web.service: started 5 times within less than 1ms: not started again \
+                (StartLimitBurst=5, StartLimitIntervalSec=less than 1ms)";
+    check(Fact::StartLimitHit { unit, burst, interval }, Level::Error, text);
+    let (unit, interval) = (web(), 2 * second);
+    let text = "rinit: web.service: connections started it 5 times within 2s: its sockets are \
+                closed (TriggerLimitBurst=5, TriggerLimitIntervalSec=2s)";
+    check(Fact::TriggerLimitHit { unit, burst, interval }, Level::Error, text);
+    let unit = UnitName::parse("web@2.service").unwrap();
+    let (up, total, delay) = (1, 2, 60 * second);
+    let text = "rinit: web@2.service: 5 starts in 2s were not enough; 1 of 2 instances are up, \
+                so it is tried again every 1min";
+    check(Fact::Exhausted { unit, burst, interval, up, total, delay }, Level::Error, text);
+    let text = "rinit: web.service: not started: [::]:80: in use";
+    let reason = "[::]:80: in use".to_owned();
+    check(Fact::ListenFailed { unit: web(), reason }, Level::Error, text);
+    let text = "rinit: web.service: no signal that may be sent has ended all its processes; \
+                going on without them";
+    check(Fact::Abandoned { unit: web() }, Level::Error, text);
+}
+
+#[test]
+fn lines_about_rinit_as_a_whole() {
+    let took = Duration::from_millis(12);
+    check(Fact::Booted { took }, Level::Info, "rinit: boot done in 12ms");
+    let hurried = |at_once| Fact::Hurried { signal: Signal::TERM, at_once };
+    check(hurried(false), Level::Warn, "rinit: SIGTERM again: what is left gets one second");
+    check(hurried(true), Level::Warn, "rinit: SIGTERM again: killing what is left");
+    let spent = |units| Fact::BudgetSpent { units };
+    let text = "rinit: the time to stop is over: killing web.service";
+    check(spent(vec![web()]), Level::Warn, text);
+    let text = "rinit: the time to stop is over: killing stray processes";
+    check(spent(Vec::new()), Level::Warn, text);
+    let forwarded = Fact::Forwarded { signal: Signal::HUP, unit: web() };
+    check(forwarded, Level::Debug, "rinit: web.service: SIGHUP passed on");
+    let text = "rinit: SIGHUP: nothing to reload (no ExecReload= of a running service)";
+    check(Fact::SignalIgnored { signal: Signal::HUP }, Level::Info, text);
+}
+
+#[test]
+fn what_is_kept_counts_with_its_text() {
+    let said = |fact| Recorded::now(Said::Fact { fact, pid: None, message: None, own_end: false });
+    let status = |status: &str| said(Fact::Status { unit: web(), status: status.to_owned() });
+    assert_eq!(status("four").weight(), status("").weight() + 4);
+    let reason = "reason".to_owned();
+    let roll = |what| said(Fact::Roll { unit: web(), what, done: 0, total: 2 });
+    let more = roll(RollEvent::Halted { reason }).weight() - roll(RollEvent::Begun).weight();
+    assert_eq!(more, 6);
+    let instance = UnitName::parse("web@2.service").unwrap();
+    let of_instance = said(Fact::Abandoned { unit: instance });
+    assert!(of_instance.is_of(&web()));
+    assert!(!said(Fact::Booted { took: Duration::ZERO }).is_of(&web()));
 }
