@@ -34,21 +34,26 @@ impl Example {
     fn start(name: &str, programs: &[&str]) -> Option<Example> {
         let missing = programs.iter().try_for_each(|name| program(name));
         tools::need(missing)?;
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let setup = Rinit::subreaper();
         copy_units(&setup, address.port());
+        // From the repository's root, as the comments say.
+        Some(Example::of(setup.options(&["--units", &format!("units/{name}")]), address))
+    }
+
+    /// Starts it, and waits until all is ready.
+    fn of(setup: Rinit, address: SocketAddr) -> Example {
         let venv = tools::repository().join("target/fastapi-venv/bin");
         let path = format!("{}:{}", venv.display(), env::var("PATH").unwrap());
-        // From the repository's root, as the comments say.
         let rinit = setup
-            .options(&["--units", &format!("units/{name}"), "--socket", "@dir@/control"])
+            .options(&["--socket", "@dir@/control"])
             .env("PATH", &path)
             .env("HOME", "@dir@") // Gunicorn's control socket
             .env("PYTHONDONTWRITEBYTECODE", "1");
         let mut rinit = rinit.start();
         rinit.wait_message("boot done");
         let control = Varlink::connect(&rinit.path("control")).unwrap();
-        Some(Example { rinit, control, address })
+        Example { rinit, control, address }
     }
 
     /// The body of an answer over HTTP.
@@ -112,6 +117,10 @@ impl Example {
     }
 }
 
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// The directory `units` in the test's own, with a free port and a directory of its own for /tmp's.
 fn copy_units(setup: &Rinit, port: u16) {
     copy(&tools::repository().join("units"), &setup.path("units"), &|text| {
@@ -164,6 +173,28 @@ fn hypercorn() {
 fn node() {
     let Some(example) = Example::start("node", &["node"]) else { return };
     example.live_with_instances(4);
+}
+
+/// The README's line that needs no file. Its status after SIGTERM is COMMAND's, as always.
+#[test]
+fn a_command_line() {
+    if tools::need(program("uvicorn")).is_none() {
+        return;
+    }
+    let address = free_address();
+    let line = crate::readme::command_line("rinit -p Instances=");
+    let line = line.replace("8000", &address.to_string());
+    let (options, command) = line.split_once(" -- ").unwrap();
+    let options: Vec<&str> = options.split(' ').skip(1).collect();
+    let command: Vec<&str> = command.split(' ').collect();
+    let setup = Rinit::subreaper().options(&options).command(&command);
+    let app = tools::repository().join("units/uvicorn/hello.py");
+    fs::copy(app, setup.path("hello.py")).unwrap();
+    let mut example = Example::of(setup, address);
+    example.ask();
+    let pids: BTreeSet<i32> = (1..=4).map(|n| example.main_pid(&format!("main@{n}"))).collect();
+    assert_eq!(pids.len(), 4);
+    example.rinit.terminate().assert_code(143);
 }
 
 /// Its master is killed: none of its workers stays, and whoever asks meanwhile is served.

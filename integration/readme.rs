@@ -554,6 +554,13 @@ pub fn shown(directory: &str) -> String {
     block.text
 }
 
+/// The line of the page's shell blocks that begins so.
+pub fn command_line(beginning: &str) -> String {
+    let blocks = page::blocks_of("sh");
+    let mut lines = blocks.iter().flat_map(|block| block.text.lines());
+    lines.find(|line| line.starts_with(beginning)).expect("the page shows it").to_string()
+}
+
 /// Every directory of examples that the page names is there, and every one there is named.
 #[test]
 fn the_examples_are_named() {
