@@ -182,10 +182,13 @@ impl Manager {
 
     /// What is down stays down, as a failure.
     fn refuse_start(&mut self, unit: &UnitName, result: ServiceResult, reason: String) {
-        if self.jobs.get(unit).is_some_and(|job| job.starts() && !job.stop_first) {
+        let starts = self.jobs.get(unit).is_some_and(|job| job.starts() && !job.stop_first);
+        if starts {
             self.jobs.run(unit);
         }
-        self.with(unit, |service, out| service.cannot_start(out, result, reason));
+        let state = self.services.get(unit).map(|service| service.state);
+        let wanted = starts || state == Some(SubState::AutoRestart);
+        self.with(unit, |service, out| service.cannot_start(out, result, reason, wanted));
     }
 
     /// Begins the stop of a service. `restarting`: only to start it again.

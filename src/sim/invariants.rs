@@ -7,101 +7,18 @@
 use std::sync::Arc;
 
 use super::rules::{Broken, Rule};
+pub(super) use super::seen::Seen;
 use super::stopping::Stop;
 use super::units::{MAX_UNITS, Plan};
 use super::world::{ADOPTED, World};
 use crate::manager::event::{
-    Action, CheckOutcome, ClientId, Event, Fact, InvocationId, JobKind, JobResult, ProcessId,
-    ProcessRole, Request, SpawnRequest, StopCause,
+    Action, CheckOutcome, ClientId, Event, Fact, JobKind, JobResult, ProcessId, ProcessRole,
+    Request, SpawnRequest, StopCause,
 };
 use crate::manager::state::{ActiveState, SubState};
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::{KillMode, ServiceType};
 use crate::unit::{Unit, UnitName};
-
-/// What was seen of one unit.
-#[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) state: SubState,
-    /// States that it was in since the event began, as bits.
-    pub(super) visited: u32,
-    /// A start, stop or restart job is known to be unfinished.
-    pub(super) pending: bool,
-    /// How its start job of the boot ended.
-    pub(super) boot_result: Option<JobResult>,
-    /// A client has asked something of it, or of one that it may follow.
-    pub(super) touched: bool,
-    pub(super) refused: bool,
-    pub(super) failed_at: Option<u64>,
-    pub(super) ever_failed: bool,
-    pub(super) main_exit: Option<ExitStatus>,
-    pub(super) invocation: Option<InvocationId>,
-    pub(super) window: Option<(u64, u32)>,
-    pub(super) attempt: u32,
-    pub(super) up_since: Option<u64>,
-    pub(super) was_up: u64,
-    /// It was started by something else than a restart since the last attempt.
-    pub(super) fresh: bool,
-    pub(super) not_before: u64,
-    /// What it waits for is another try of fork.
-    pub(super) refork: bool,
-    pub(super) timed_out: bool,
-    pub(super) forwarded: bool,
-    pub(super) signalled: bool,
-    /// What its main process said and was asked.
-    pub(super) word: super::readiness::Word,
-    /// The last process that may live on although the unit has gone on without it.
-    pub(super) given_up: u64,
-    /// Its sockets are open.
-    pub(super) listens: bool,
-    /// Somebody may connect, and that starts it.
-    pub(super) awaited: bool,
-    /// Since when its queue is to run empty.
-    pub(super) quiesced: Option<u64>,
-    /// It was sent a signal before that.
-    pub(super) hasty: bool,
-}
-
-impl Seen {
-    fn new() -> Seen {
-        Seen {
-            state: SubState::Dead,
-            visited: 0,
-            pending: false,
-            boot_result: None,
-            touched: false,
-            refused: false,
-            failed_at: None,
-            ever_failed: false,
-            main_exit: None,
-            invocation: None,
-            window: None,
-            attempt: 0,
-            up_since: None,
-            was_up: 0,
-            fresh: true,
-            not_before: 0,
-            refork: false,
-            timed_out: false,
-            forwarded: false,
-            signalled: false,
-            word: super::readiness::Word::default(),
-            given_up: 0,
-            listens: false,
-            awaited: false,
-            quiesced: None,
-            hasty: false,
-        }
-    }
-
-    pub(super) fn is_down(&self) -> bool {
-        matches!(self.state, SubState::Dead | SubState::Failed)
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        matches!(self.state, SubState::Running | SubState::Exited | SubState::Reload)
-    }
-}
 
 /// One request of a client.
 pub(super) struct Asked {
@@ -418,6 +335,7 @@ impl<'a> Checker<'a> {
                 self.stop.begin(self.now, cause, *budget, *code, main);
                 self.seen.iter_mut().for_each(|seen| seen.pending = false);
             }
+            Fact::ListenFailed { unit, .. } => self.seen[self.plan.index(unit)].unheard = true,
             Fact::Hurried { at_once, .. } => self.stop.hurried(*at_once),
             Fact::BudgetSpent { .. } => self.stop.forced = true,
             Fact::Abandoned { unit } => self.give_up(of(unit)),
@@ -438,7 +356,6 @@ impl<'a> Checker<'a> {
             | Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }
-            | Fact::ListenFailed { .. }
             | Fact::Booted { .. }
             | Fact::SignalIgnored { .. } => (),
         }

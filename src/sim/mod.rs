@@ -31,6 +31,7 @@ mod rules;
 mod run;
 mod scenarios;
 mod schedules;
+mod seen;
 mod shrink;
 mod starting;
 mod stopping;

@@ -41,7 +41,8 @@ impl Checker<'_> {
     fn count_start(&mut self, unit: usize) {
         let declared = &self.plan.units[unit];
         let (burst, interval) = (declared.start_limit_burst, declared.start_limit_interval);
-        if interval.is_zero() || burst == 0 || declared.service.kind == ServiceType::Idle {
+        let idle = declared.service.kind == ServiceType::Idle;
+        if interval.is_zero() || burst == 0 || idle || self.seen[unit].unheard {
             return; // idle: it is counted up to 5 s before its process
         }
         let length = nanos(interval);
@@ -68,7 +69,7 @@ impl Checker<'_> {
         let plain =
             declared.service.kind != ServiceType::Idle && !declared.service.exec_start.is_empty();
         let count = self.seen[unit].window.map_or(0, |(_, count)| count);
-        if plain && count < declared.start_limit_burst {
+        if plain && count < declared.start_limit_burst && !self.seen[unit].unheard {
             let name = self.name(unit);
             self.broken(Rule::StartLimit, |_| format!("{name}: hit after {count} starts"));
         }

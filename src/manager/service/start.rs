@@ -55,7 +55,14 @@ impl Service {
     /// Nothing of it can be started: its sockets could not be opened, or were closed because of
     /// it. As after any start that failed `Restart=` decides whether it is tried again, with its
     /// delays and its limit; for `StartLimitHit` and `TriggerLimitHit` that is over.
-    pub fn cannot_start(&mut self, out: &mut Out, result: ServiceResult, reason: String) {
+    /// `wanted`: somebody is starting it; else a socket of its own could only not be opened.
+    pub fn cannot_start(
+        &mut self,
+        out: &mut Out,
+        result: ServiceResult,
+        reason: String,
+        wanted: bool,
+    ) {
         if !self.is_down() && self.state != SubState::AutoRestart {
             return;
         }
@@ -74,7 +81,7 @@ impl Service {
         self.verdict = Some(Box::new((JobResult::Failed, reason)));
         self.result = result;
         let (burst, interval) = (self.unit.start_limit_burst, self.unit.start_limit_interval);
-        self.may_restart = result == ServiceResult::Resources;
+        self.may_restart = wanted && result == ServiceResult::Resources;
         if self.may_restart && !self.start_limit.allow(out.now, burst, interval) {
             out.record(Fact::StartLimitHit { unit: self.unit.name.clone(), burst, interval });
             self.result = ServiceResult::StartLimitHit;

@@ -164,10 +164,20 @@ fn who_was_asked_before_it_was_ready_is_not_asked_twice_at_once() {
     rig.pass(3000);
     rig.probed("web", ProbeKind::Health, false);
     assert_eq!(rig.status("web").healthy, Some(true), "the question was of before");
-    check(&mut rig, expect![[""]]);
+    check(
+        &mut rig,
+        expect![[r#"
+            -- 1.500000s
+            probe web Health
+            web start > running
+            web start job done
+            booted
+            -- 2.432919s
+        "#]],
+    );
     rig.pass(3000);
     rig.probed("web", ProbeKind::Health, false);
-    assert_eq!(rig.status("web").healthy, Some(false));
+    assert_eq!(rig.status("web").result.as_str(), "health");
 }
 
 #[test]
