@@ -71,6 +71,8 @@ impl MainThread {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -88,21 +90,19 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = Pid::try_from(child.id()).unwrap();
-        // Once it reads, it is in a pipe's read and stays there.
-        let asleep = || {
-            main_thread(pid).ok().filter(|thread| {
-                thread.sleeps_in.as_deref().is_none_or(|name| name.contains("pipe"))
-                    && thread.state == b'S'
-            })
-        };
+        // Once it reads it stands still; before that it sleeps now and then as it is loaded.
         let first = loop {
-            match asleep() {
-                Some(thread) => break thread,
-                None => std::thread::yield_now(),
+            match (main_thread(pid), main_thread(pid)) {
+                (Ok(one), Ok(two)) if one == two && one.state == b'S' => break one,
+                (_, _) => std::thread::yield_now(),
             }
         };
         assert!(!first.waits_for_events());
-        assert_eq!(main_thread(pid).unwrap(), first);
+        // What it is given wakes it, and it sleeps once more.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        while main_thread(pid).unwrap().waits == first.waits {
+            std::thread::yield_now();
+        }
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(main_thread(pid).is_err());
