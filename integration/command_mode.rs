@@ -127,6 +127,7 @@ fn a_signal_with_default_disposition_ends_the_command() {
             let mut rinit = init.pid1().command_probe("say ready wait").start();
             rinit.wait_line("ready");
             rinit.signal(signal);
+            eprintln!("{init:?}, signal {signal}");
             assert_eq!(rinit.wait().code(), 128 + signal, "{init:?}, signal {signal}");
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{N, ROUND_TRIP, Web, Worker, Workers};
+use super::{N, ROUND_TRIP, Web, Worker, Workers, look_until};
 use crate::harness::processes;
 use crate::load::{Kind, Load};
 use crate::require;
@@ -68,6 +68,7 @@ fn a_worker_that_spins_is_replaced() {
     });
     let instance = ended.text("unit").to_string();
     workers.rinit.wait_state(&instance, "running");
+    look_until("the successor to serve", || workers.up().len() == N);
     let after = workers.up();
     let stayed = after.iter().filter(|worker| before.contains(worker)).count();
     assert_eq!((stayed, after.len()), (N - 1, N), "{before:?} {after:?}");
