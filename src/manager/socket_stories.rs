@@ -469,3 +469,33 @@ fn a_socket_fails_with_a_service_that_used_up_its_starts() {
         "#]],
     );
 }
+
+#[test]
+fn a_restart_in_the_wait_of_a_stop_opens_the_sockets_anew() {
+    let mut rig = Rig::new(vec![listening("web")]);
+    rig.queued.insert(name("web"));
+    rig.boot();
+    rig.ask(JobKind::Stop, "web");
+    rig.log();
+    rig.ask(JobKind::Restart, "web");
+    rig.pass(2000);
+    check(
+        &mut rig,
+        expect![[r#"
+            reply Job { result: Canceled, reason: "a newer job took its place", also: [] }
+            web stop job canceled: a newer job took its place
+            -- 0.500000s
+            web stop > stop-sigterm
+            kill web SIGTERM
+            web stop-sigterm > dead
+            unlisten web
+            listen web
+            web dead > condition
+            web condition > start
+            spawn web ExecStart
+            web start > running
+            reply Job { result: Done, reason: "", also: [] }
+            web restart job done
+        "#]],
+    );
+}

@@ -109,6 +109,12 @@ impl Manager {
         }
         match self.sockets.held.get(name) {
             Some(held) if held.asked => false,
+            // Connects to these are refused since the stop that was before, and for good.
+            Some(held) if held.quiet => {
+                self.unlisten(name);
+                self.listen(unit);
+                false
+            }
             Some(held) if held.open && held.unit.socket == unit.socket => true,
             Some(_) | None => {
                 self.listen(unit);
