@@ -483,7 +483,8 @@ impl Manager {
         }
     }
 
-    fn is_quiescing(&self, unit: &UnitName) -> bool {
+    /// Its stop has begun, and waits for those who are queued.
+    pub(super) fn is_quiescing(&self, unit: &UnitName) -> bool {
         self.services.get(unit).is_some_and(Service::is_quiescing)
     }
 

@@ -499,3 +499,50 @@ fn what_has_run_for_long_is_replaced_one_at_a_time() {
     "#]],
     );
 }
+
+#[test]
+fn a_restart_in_the_wait_of_a_stop_is_no_roll() {
+    let mut unit = several(2, RollingOrder::StartFirst);
+    unit.socket = Some(Box::new(Socket { reuse_port: true, ..Socket::default() }));
+    let mut rig = booted(unit);
+    rig.queued.insert(name("web"));
+    rig.ask(JobKind::Stop, "web");
+    rig.ask(JobKind::Restart, "web");
+    rig.pass(2000);
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop
+        quiesce web
+        reply Job { result: Canceled, reason: "a newer job took its place", also: [] }
+        web stop job canceled: a newer job took its place
+        -- 0.500000s
+        steer web []
+        web@1 running > stop-sigterm
+        kill web@1 SIGTERM
+        web@2 running > stop-sigterm
+        kill web@2 SIGTERM
+        web stop > stop-sigterm
+        web@1 stop-sigterm > dead
+        web@2 stop-sigterm > dead
+        web stop-sigterm > dead
+        unlisten web
+        listen web
+        web dead > condition
+        web condition > start
+        web@1 dead > condition
+        web@1 condition > start
+        spawn web@1 ExecStart
+        web@2 dead > condition
+        web@2 condition > start
+        spawn web@2 ExecStart
+        web@1 start > running
+        web start > running
+        steer web [1]
+        web@2 start > running
+        reply Job { result: Done, reason: "", also: [] }
+        web restart job done
+        steer web [1, 2]
+    "#]],
+    );
+}

@@ -99,10 +99,12 @@ fn order(unit: &Unit) -> RollingOrder {
 }
 
 impl Manager {
-    /// Whether a restart of this unit replaces its instances one after the other.
+    /// Whether a restart of this unit replaces its instances one after the other. There is no way
+    /// back from a stop that only waits for its queues to be empty: that is followed by a start.
     pub(super) fn can_roll(&self, unit: &UnitName) -> bool {
         let next = self.units.get(unit);
         self.group_phase(unit) == GroupPhase::Up
+            && !self.is_quiescing(unit)
             && self.shutdown.is_none()
             && next.is_some_and(|next| next.service.instances.is_some())
     }
