@@ -246,6 +246,14 @@ impl Manager {
         }
     }
 
+    /// The stop of a group has begun: an instance that waits for its next try gets none.
+    fn let_wait(&mut self, unit: &UnitName) {
+        let waiting = self.members(unit).filter(|service| service.state == SubState::AutoRestart);
+        for name in waiting.map(|service| service.name().clone()).collect::<Vec<_>>() {
+            self.with(&name, |service, out| service.stop(out, false));
+        }
+    }
+
     /// All instances are to go.
     pub(super) fn stop_group(&mut self, unit: &UnitName, restarting: bool) {
         self.drop_roll(unit);
@@ -348,6 +356,9 @@ impl Manager {
     /// Draws every conclusion from where the instances of a group are now.
     pub(super) fn refresh(&mut self, unit: &UnitName) {
         self.sweep_members(unit);
+        if self.is_quiescing(unit) {
+            self.let_wait(unit);
+        }
         if self.group_phase(unit) == GroupPhase::Up {
             self.judge_start(unit);
             self.advance_roll(unit);
@@ -474,6 +485,10 @@ impl Manager {
             GroupPhase::Stopping => SubState::Dead,
             // Who is queued is accepted first: to all others it is on its way down.
             GroupPhase::Up if self.is_quiescing(unit) && census.up > 0 => return,
+            GroupPhase::Up if self.is_quiescing(unit) => {
+                self.end_quiescing(unit); // nobody is left to accept them
+                return;
+            }
             GroupPhase::Up => self.state_while_up(unit, group, census),
         };
         if matches!(state, SubState::Dead | SubState::Failed) {

@@ -546,3 +546,61 @@ fn a_restart_in_the_wait_of_a_stop_is_no_roll() {
     "#]],
     );
 }
+
+#[test]
+fn an_instance_that_waits_gets_no_try_in_a_stop_and_the_last_end_ends_the_wait() {
+    let mut unit = several(2, RollingOrder::StartFirst);
+    unit.socket = Some(Box::new(Socket { reuse_port: true, ..Socket::default() }));
+    let mut rig = booted(unit);
+    rig.queued.insert(name("web"));
+    rig.exits("web@1", 1);
+    rig.log();
+    rig.ask(JobKind::Stop, "web");
+    rig.pass(400);
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop
+        quiesce web
+        web@1 auto-restart > dead
+    "#]],
+    );
+    rig.exits("web@2", 1);
+    check(
+        &mut rig,
+        expect![[r#"
+        web@2 running > stop-sigterm
+        steer web []
+        web stop > stop-sigterm
+        web@2 stop-sigterm > failed
+        web stop-sigterm > failed
+        reply Job { result: Done, reason: "", also: [] }
+        web stop job done
+        stopping: Failed("web.service")
+        unlisten web
+        exit 1
+    "#]],
+    );
+}
+
+#[test]
+fn a_stop_of_no_instances_ends() {
+    let mut unit = several(1, RollingOrder::StartFirst);
+    unit.socket = Some(Box::new(Socket { reuse_port: true, ..Socket::default() }));
+    let mut rig = booted(unit);
+    rig.queued.insert(name("web"));
+    scale(&mut rig, 0);
+    rig.log();
+    rig.ask(JobKind::Stop, "web");
+    check(
+        &mut rig,
+        expect![[r#"
+        web running > stop
+        quiesce web
+        web stop > dead
+        reply Job { result: Done, reason: "", also: [] }
+        web stop job done
+        unlisten web
+    "#]],
+    );
+}

@@ -208,6 +208,9 @@ impl Manager {
             for owner in self.queues_of(unit) {
                 self.out.act(Action::Quiesce { unit: owner });
             }
+            if self.groups.contains_key(unit) {
+                self.touched.insert(unit.clone());
+            }
         } else {
             self.stop_now(unit, restarting);
         }
