@@ -91,6 +91,17 @@ labels! {
     Listen = "listen",
     Queue = "queue",
     Connect = "connect",
+    Instances = "instances",
+    RollOrder = "roll-order",
+    Parallelism = "parallelism",
+    Monitor = "monitor",
+    RollFailure = "roll-failure",
+    Steered = "steered",
+    Wish = "wish",
+    WishUnit = "wish-unit",
+    WishCount = "wish-count",
+    Version = "version",
+    Mood = "mood",
 }
 
 /// The recorded decisions, by label.

@@ -12,6 +12,7 @@
 //!            checked
 //! run        one run of manager, world and rules
 //! planted    bugs put between manager and world, which the rules must find
+//! rolling    the same for one service with instances: its own small world and rules
 //! shrink     a smaller script that breaks the same rule
 //! schedules  the tests: many seeds on every core · scenarios: scripts that were worth keeping
 //! ```
@@ -27,6 +28,7 @@ mod choices;
 mod invariants;
 mod planted;
 mod readiness;
+mod rolling;
 mod rules;
 mod run;
 mod scenarios;
