@@ -127,8 +127,12 @@ fn the_descriptors_and_their_names() {
 #[test]
 fn a_stop_serves_who_is_queued_and_refuses_the_next() {
     let port = free_port();
-    let unit = server(port, "", "");
-    let mut rinit = Rinit::subreaper().unit("web", &unit).start();
+    let rinit = Rinit::subreaper();
+    // The signal of the stop waits for us: the server knows nothing better than to die of it.
+    let gate = rinit.path("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let unit = server(port, &format!("ExecStop = \"@probe@ read {}\"", gate.display()), "");
+    let mut rinit = rinit.unit("web", &unit).start();
     rinit.wait_line_with("serving ");
     let mut early = TcpStream::connect(address(port)).unwrap();
     rinit.signal(libc::SIGTERM);
@@ -137,6 +141,7 @@ fn a_stop_serves_who_is_queued_and_refuses_the_next() {
     let refused = TcpStream::connect(address(port)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     talk(&mut early).expect("who was there before is served");
+    std::fs::write(gate, "").unwrap();
     rinit.wait().assert_code(0);
 }
 
