@@ -9,9 +9,9 @@ use crate::require;
 
 const SLOW_REQUESTS: u64 = 4;
 
-/// Requests of two seconds, all of them in some worker's hands when this returns.
+/// Requests of five seconds, all of them in some worker's hands when this returns.
 fn slow_requests(workers: &Workers) -> Load {
-    let plan = Plan::new(workers.address).path("/slow?seconds=2").timeout(PATIENCE);
+    let plan = Plan::new(workers.address).path("/slow?seconds=5").timeout(PATIENCE);
     let slow = Load::start(plan.rate(100).requests(SLOW_REQUESTS)).unwrap();
     let port = workers.address.port();
     let held = || workers.up().iter().map(|worker| in_hands(worker.pid, port).len()).sum::<usize>();

@@ -229,6 +229,8 @@ impl Manager {
             .get(unit)
             .is_some_and(|service| service.result != ServiceResult::StartLimitHit && !service.held);
         let able = self.units.get(unit).is_some_and(|it| self.unmet_requirement(it).is_none());
+        // What may not be up beside it was started since, and by that stopped it.
+        let able = able && !self.graph.conflicts(unit).iter().any(|it| self.is_up_or_coming(it));
         if upheld && may && able && self.shutdown.is_none() && self.jobs.get(unit).is_none() {
             self.with(unit, Service::restart_later);
         }

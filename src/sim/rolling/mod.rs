@@ -26,7 +26,7 @@ use planted::Bug;
 use run::run;
 
 /// A run here has many more events than one of `sim::schedules`: one for so many of those.
-const SHARE: u64 = 50;
+const SHARE: u64 = 500;
 
 /// An action in one line.
 fn tell(action: &Action) -> String {
@@ -88,7 +88,7 @@ fn report(seed: u64) -> String {
 
 #[test]
 fn schedules() {
-    let default = if cfg!(debug_assertions) { 400 } else { 20_000 };
+    let default = if cfg!(debug_assertions) { 400 } else { 2000 };
     let count = number("RINIT_SCHEDULES").map_or(default, |count| count / SHARE);
     let begun = std::time::Instant::now();
     let found = search(count, None);
