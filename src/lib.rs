@@ -14,7 +14,7 @@
 //! Manager::handle(now, Event)    Manager::poll_action() → Action    Manager::next_deadline()
 //! ```
 //!
-//! A manager without a world can be given any world: `sim` gives it a million random ones.
+//! A manager without a world can be given any world: `sim` gives it random ones.
 //!
 //! # The map
 //!
