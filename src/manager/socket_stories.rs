@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::event::{Event, JobKind};
-use super::rig::{Rig, name, needs, on, simple};
+use super::rig::{Rig, name, needs, on, oneshot, simple};
 use crate::unit::process::Signal;
 use crate::unit::service::{ExitAction, Restart};
 use crate::unit::socket::{Listen, ListenAddress, ListenKind, Socket};
@@ -220,6 +220,38 @@ fn a_port_in_use_is_tried_again_where_restart_says_so() {
         listen web
         -- 0.286099s
         web auto-restart > condition
+        web condition > start
+        spawn web ExecStart
+        web start > running
+        web start job done
+        booted
+    "#]],
+    );
+}
+
+/// Sockets are opened before the steps; a start that must wait for one waits also when that failed.
+#[test]
+fn a_port_in_use_at_boot_does_not_overtake_a_step() {
+    let mut web = needs(listening("web"), &["migrate"]);
+    web.service.restart = Restart::Always;
+    let mut rig = Rig::new(vec![oneshot("migrate"), web]);
+    rig.busy.insert(name("web"));
+    rig.boot();
+    rig.pass(500);
+    rig.busy.clear();
+    rig.exits("migrate", 0);
+    check(
+        &mut rig,
+        expect![[r#"
+        listen web
+        migrate dead > condition
+        migrate condition > start
+        spawn migrate ExecStart
+        migrate start > stop-sigterm
+        migrate stop-sigterm > dead
+        migrate start job done
+        listen web
+        web dead > condition
         web condition > start
         spawn web ExecStart
         web start > running

@@ -182,8 +182,19 @@ impl Manager {
         } else if down {
             self.unlisten(unit);
         }
+        if self.may_ask_again(unit) {
+            return;
+        }
         self.out.record(Fact::ListenFailed { unit: unit.clone(), reason: reason.clone() });
         self.refuse_start(unit, ServiceResult::Resources, reason);
+    }
+
+    /// Whether the turn of a start has not come that `Restart=` would repeat: it asks again when
+    /// it has. To wait for a restart now would be to start before what it is ordered after.
+    fn may_ask_again(&self, unit: &UnitName) -> bool {
+        let Some(service) = self.services.get(unit) else { return false };
+        let waits = self.jobs.get(unit).is_some_and(|job| job.starts() && !job.running);
+        waits && service.repeats_failed_start() && self.jobs.is_blocked(&self.graph, &service.unit)
     }
 
     /// What is down stays down, as a failure.

@@ -43,6 +43,11 @@ impl Service {
         restarts(service.restart, self.result)
     }
 
+    /// Whether `Restart=` repeats a start for which rinit could not do its part.
+    pub fn repeats_failed_start(&self) -> bool {
+        restarts(self.unit.service.restart, ServiceResult::Resources)
+    }
+
     /// It is down and another unit upholds it. No limit counts a start that a condition refused:
     /// with RestartSec=0 it would be looked at without end, so one that was not even up waits.
     pub fn restart_later(&mut self, out: &mut Out) {
