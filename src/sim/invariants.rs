@@ -365,7 +365,9 @@ impl<'a> Checker<'a> {
     fn give_up(&mut self, unit: usize) {
         self.processes.retain(|(process, of, _)| *of != unit || process.0 < ADOPTED);
         let ours = self.processes.iter().map(|(process, _, _)| process.0);
-        self.seen[unit].given_up = ours.filter(|id| *id < ADOPTED).max().unwrap_or(0);
+        // One that another process took the place of is no more in the list.
+        let before = self.seen[unit].given_up;
+        self.seen[unit].given_up = ours.filter(|id| *id < ADOPTED).max().unwrap_or(0).max(before);
     }
 
     fn change(&mut self, unit: usize, from: SubState, to: SubState) {

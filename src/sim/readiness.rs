@@ -292,7 +292,13 @@ impl Checker<'_> {
             let missing = self.seen[unit].word.missing;
             self.broken(Rule::ReadyFirst, |_| format!("{name} lacks {missing:#b}"));
         }
+        // TimeoutSec= and a second: who has not answered by then is not well.
+        let declared = self.plan.units[unit].service.health.as_ref();
+        let patience = declared.map_or(0, |health| nanos(health.timeout) + 1_000_000_000);
         let word = &mut self.seen[unit].word;
+        let health = &mut word.asked[ProbeKind::Health as usize];
+        let given_up = |asked: &mut Asked| !asked.outdated && now > asked.at + patience;
+        word.bad += u32::from(health.take_if(given_up).is_some()); // it was before this change
         word.asked.iter_mut().flatten().for_each(|asked| asked.outdated = true);
         if from == Start && well {
             word.bad = 0;

@@ -154,10 +154,12 @@ impl World {
         match due[chosen] {
             Due::Exec(index) => {
                 self.processes[index].exec_at = None;
-                let Process { id, unit, role, killed, .. } = self.processes[index];
+                let Process { id, unit, role, killed, exit_at, .. } = self.processes[index];
                 let process = id.unwrap_or(ProcessId(0));
-                // Who was sent SIGKILL may take its time to go, but makes nobody any more.
-                if let (ProcessRole::ExecStart, Some(unit), false) = (role, unit, killed) {
+                // Who was sent SIGKILL may take its time to go, but makes nobody any more; nor
+                // does who is gone, and only had not been told to be the program.
+                let gone = killed || exit_at <= now;
+                if let (ProcessRole::ExecStart, Some(unit), false) = (role, unit, gone) {
                     let unit = Arc::clone(&self.units[unit]);
                     self.talk(choices, &unit, process);
                 }
