@@ -70,6 +70,7 @@ impl Manager {
                 self.finish_job(&change.unit, JobResult::Done, "");
             } else if down || change.to == SubState::AutoRestart {
                 self.jobs.dirty.insert(change.unit.clone());
+                self.wake_around(&change.unit);
             }
         } else if job.stop_first && down {
             self.restart_half_done(&change.unit);
@@ -134,6 +135,9 @@ impl Manager {
         if job.running || !hopeless && self.jobs.is_blocked(&self.graph, &definition) {
             return;
         }
+        if job.stops() && !hopeless && self.is_still_used(unit) {
+            return; // looked at again when that is down
+        }
         if job.stops() {
             self.run_stop(unit);
         } else if job.roll {
@@ -168,9 +172,25 @@ impl Manager {
         }
     }
 
+    /// Whether one that is ordered after it is on its way down, to be started again: that start
+    /// took the place of the stop that this one waited for.
+    fn is_still_used(&self, unit: &UnitName) -> bool {
+        self.graph.followers(unit).iter().any(|follower| {
+            let state = self.services.get(follower).map(|service| service.state.active_state());
+            let comes_back = |job: &Job| job.starts() && !job.running;
+            state == Some(ActiveState::Deactivating)
+                && self.jobs.get(follower).is_some_and(comes_back)
+        })
+    }
+
     /// The stop of a restart is done: others that waited for it may go on.
     fn restart_half_done(&mut self, unit: &UnitName) {
         self.jobs.restart_half_done(unit);
+        self.wake_around(unit);
+    }
+
+    /// The jobs of what is ordered before or after it are looked at again.
+    fn wake_around(&mut self, unit: &UnitName) {
         if let Some(definition) = self.services.get(unit).map(|service| service.unit.clone()) {
             self.jobs.wake(&self.graph, &definition);
         }

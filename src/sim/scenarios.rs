@@ -90,3 +90,14 @@ fn a_notify_service_that_becomes_its_program_when_it_was_killed() {
          exec-delay 0 0 4\ntalk 0 0 0 0 6\nnotice 0 11",
     );
 }
+
+/// A connection starts `e` again while the stop of `a` takes `e` and `b` down: the start of `b`
+/// took the place of its stop, and `a` must wait for the old `b` all the same.
+#[test]
+fn a_stop_waits_for_who_goes_and_is_to_come_back() {
+    check(
+        "units 4\nsteps 3\ntemper 3\ndemand 0 0 0 3\nremain 1\njob-timeout 8\nlink 0 0 0 15\n\
+         step 0 0 0 30 0 30\nfate 8\nlife 5\nrequest 3 3\nrequest-unit 1\nsocket 0 0 0 2\n\
+         connect 4 1",
+    );
+}
