@@ -53,6 +53,7 @@ impl Level {
             | Fact::Abandoned { .. }
             | Fact::Protocol { .. }
             | Fact::Watchdog { .. }
+            | Fact::OomKill { .. }
             | Fact::Health { healthy: false, .. } => Level::Error,
             Fact::Health { healthy: true, .. } => Level::Info,
             Fact::Status { .. } => Level::Debug,
@@ -60,6 +61,7 @@ impl Level {
             Fact::Scaled { .. } => Level::Info,
             Fact::Roll { what, .. } => Level::of_roll(what),
             Fact::SpawnFailed { retry_in: Some(_), .. }
+            | Fact::MemoryHigh { .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }
             | Fact::BudgetSpent { .. } => Level::Warn,

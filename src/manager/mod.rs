@@ -157,6 +157,10 @@ impl Manager {
                 });
                 self.out.processes.remove(&process);
             }
+            Event::OomKill { unit, kill } => {
+                self.with(&unit, |service, out| service.on_oom(out, kill));
+            }
+            Event::MemoryHigh { unit, current, high } => self.on_memory_high(&unit, current, high),
             Event::Empty { unit } => self.with(&unit, Service::on_empty),
             Event::Loaded { units } => self.on_loaded(units),
             Event::Notified { unit, process, notice } => {

@@ -411,6 +411,10 @@ impl Rig {
             Fact::Health { unit, healthy, after, .. } => {
                 writeln!(self.log, "{} healthy {healthy} after {after}", unit.stem())
             }
+            Fact::OomKill { unit, kill } => {
+                writeln!(self.log, "{} oom-kill by {:?}", unit.stem(), kill.by)
+            }
+            Fact::MemoryHigh { unit, .. } => writeln!(self.log, "{} memory high", unit.stem()),
             Fact::Status { unit, status } => writeln!(self.log, "{}: {status}", unit.stem()),
             Fact::Started { .. }
             | Fact::Exited { .. }

@@ -178,6 +178,23 @@ impl Manager {
         self.touched.insert(unit.clone());
     }
 
+    /// A leaking service is replaced before its limit kills it: an instance when its turn comes,
+    /// what has none by a restart.
+    pub(super) fn on_memory_high(&mut self, unit: &UnitName, current: u64, high: u64) {
+        let mut due = false;
+        self.with(unit, |service, out| due = service.wants_recycling(out, current, high));
+        if !due {
+            return;
+        }
+        match self.group_of(unit).cloned() {
+            Some(group) => _ = self.touched.insert(group),
+            None if self.shutdown.is_none() && self.jobs.get(unit).is_none() => {
+                self.restart(unit, Origin::Unit);
+            }
+            None => (),
+        }
+    }
+
     /// Instances that have run for as long as they may are replaced, one at a time.
     pub(super) fn recycle(&mut self, unit: &UnitName) {
         let busy = self.groups.get(unit).is_none_or(|group| group.roll.is_some() || group.starting);

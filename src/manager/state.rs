@@ -182,6 +182,8 @@ pub enum ServiceResult {
     Protocol,
     /// It did not say `WATCHDOG=1` in time.
     Watchdog,
+    /// It was killed for its memory.
+    OomKill,
     /// Its probes failed (ours).
     Health,
     /// Connections started it too often, in vain (`TriggerLimit*=` of systemd.socket(5)).
@@ -204,6 +206,7 @@ impl ServiceResult {
             ServiceResult::ExecCondition => "exec-condition",
             ServiceResult::Protocol => "protocol",
             ServiceResult::Watchdog => "watchdog",
+            ServiceResult::OomKill => "oom-kill",
             ServiceResult::Health => "health",
             ServiceResult::TriggerLimitHit => "trigger-limit-hit",
             ServiceResult::ServiceStartLimitHit => "service-start-limit-hit",

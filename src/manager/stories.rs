@@ -1,6 +1,7 @@
 //! (tests) Stories of whole units: boot, failure, restart, stop.
 
 mod health;
+mod memory;
 mod ready;
 
 use expect_test::{Expect, expect};

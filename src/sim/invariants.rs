@@ -120,7 +120,9 @@ impl<'a> Checker<'a> {
             Event::Notified { .. }
             | Event::SaidReady { .. }
             | Event::Probed { .. }
-            | Event::FoundMain { .. } => (),
+            | Event::FoundMain { .. }
+            | Event::OomKill { .. }
+            | Event::MemoryHigh { .. } => (),
             Event::Listening { unit, outcome } => {
                 let seen = &mut self.seen[self.plan.index(unit)];
                 seen.listens |= outcome.is_ok();
@@ -349,6 +351,8 @@ impl<'a> Checker<'a> {
                 (seen.main_exit, seen.ever_failed) = (None, true);
             }
             Fact::Health { .. }
+            | Fact::OomKill { .. }
+            | Fact::MemoryHigh { .. }
             | Fact::Status { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }

@@ -425,7 +425,9 @@ impl World {
             | Event::Probed { .. }
             | Event::Listening { .. }
             | Event::Connection { .. }
-            | Event::Quiet { .. } => false,
+            | Event::Quiet { .. }
+            | Event::OomKill { .. }
+            | Event::MemoryHigh { .. } => false,
         };
         self.lives(unit)
             || self.watches.contains(&unit)

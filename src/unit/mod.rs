@@ -33,6 +33,7 @@ pub mod process;
 #[cfg(test)]
 mod properties;
 pub mod raw;
+pub mod resources;
 pub mod rolling;
 pub mod rules;
 pub mod service;

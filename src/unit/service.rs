@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::command::ExecCommand;
 use super::health::Health;
 use super::process::{ExitStatus, Signal};
+use super::resources::Resources;
 use super::rolling::{Instances, RollingUpdate};
 use super::shared::Shared;
 
@@ -373,6 +374,8 @@ pub struct ServiceSettings {
     pub instances: Option<Instances>,
     /// `RollingUpdate=` (ours).
     pub rolling_update: RollingUpdate,
+    /// What it may use; `None`: nothing is said about it.
+    pub resources: Option<Box<Resources>>,
 }
 
 impl Default for ServiceSettings {
@@ -422,6 +425,7 @@ impl Default for ServiceSettings {
             health: None,
             instances: None,
             rolling_update: RollingUpdate::default(),
+            resources: None,
         }
     }
 }

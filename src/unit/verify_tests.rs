@@ -654,14 +654,6 @@ WantedBy = "multi-user.target"
                |
                = help: did you mean "SIGTERM"?
 
-            error: MemoryMax is not supported by this version of rinit
-              --> web.toml:19:1
-               |
-            19 | MemoryMax = "512M"
-               | ^^^^^^^^^
-               |
-               = help: it is refused so that nobody believes it holds
-
             error: User takes a name or a number, not a float
               --> web.toml:20:8
                |
@@ -752,7 +744,7 @@ WantedBy = "multi-user.target"
             33 | WantedBy = "multi-user.target"
                | ^^^^^^^^
 
-            27 errors, 1 note: nothing was started
+            26 errors, 1 note: nothing was started
         "#]],
     );
 }

@@ -8,6 +8,7 @@
 
 mod endings;
 mod line;
+mod memory;
 mod recorded;
 mod rolling;
 mod words;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::rolling;
+use super::{memory, rolling};
 use crate::init::spawn_plan::{exit_code_word, exit_status_word};
 use crate::manager::event::{
     Fact, InvocationId, JobKind, JobResult, ProcessRole, SpawnError, StopCause,
@@ -105,6 +105,15 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
         Fact::Health { healthy: true, .. } => Words::message("healthy again"),
         Fact::Health { healthy: false, why, after, stops, .. } => {
             Words::message(unhealthy(why, *after, *stops))
+        }
+        Fact::OomKill { kill, .. } => Words::new(
+            "oom-kill",
+            memory::oom_kill(kill),
+            vec![("limit", json!(kill.limit)), ("peak", json!(kill.peak))],
+        ),
+        Fact::MemoryHigh { current, high, .. } => {
+            let fields = vec![("current", json!(current)), ("limit", json!(high))];
+            Words::new("memory-high", memory::high(*current, *high), fields)
         }
         Fact::Status { status, .. } => Words::message(format!("says: {status}")),
         Fact::Abandoned { .. } => Words::message(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{InvocationId, JobKind, JobResult, ProcessId, ProcessRole, SpawnError};
+use super::{InvocationId, JobKind, JobResult, OomKill, ProcessId, ProcessRole, SpawnError};
 use crate::manager::state::{ServiceResult, SubState};
 use crate::unit::UnitName;
 use crate::unit::process::{ExecError, ExitStatus, Signal};
@@ -244,6 +244,22 @@ pub enum Fact {
         /// It is stopped for it (`OnUnhealthy=restart`).
         stops: bool,
     },
+    /// A process of it was killed for its memory, or it is stopped for that.
+    OomKill {
+        /// Which unit.
+        unit: UnitName,
+        /// By whom, and over what.
+        kill: OomKill,
+    },
+    /// It is replaced, because it has been over `MemoryHigh=` for long.
+    MemoryHigh {
+        /// Which unit.
+        unit: UnitName,
+        /// What it has, in bytes.
+        current: u64,
+        /// The limit, in bytes.
+        high: u64,
+    },
     /// A service said another `STATUS=`.
     Status {
         /// Which unit.
@@ -316,6 +332,8 @@ impl Fact {
             | Fact::Protocol { unit, .. }
             | Fact::Watchdog { unit, .. }
             | Fact::Health { unit, .. }
+            | Fact::OomKill { unit, .. }
+            | Fact::MemoryHigh { unit, .. }
             | Fact::Status { unit, .. }
             | Fact::Abandoned { unit }
             | Fact::Forwarded { unit, .. } => Some(unit),
@@ -357,6 +375,8 @@ impl Fact {
             | Fact::Started { .. }
             | Fact::Exited { exec_error: None, .. }
             | Fact::RestartScheduled { .. }
+            | Fact::OomKill { .. }
+            | Fact::MemoryHigh { .. }
             | Fact::StartLimitHit { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }

@@ -67,6 +67,28 @@ impl ProcessRole {
     }
 }
 
+/// Whose limit a kill for memory enforced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum OomKiller {
+    /// The unit's own, by the kernel, which has killed.
+    Kernel,
+    /// The unit's own, by rinit, which has to stop it.
+    Watchdog,
+    /// The whole container's (or one above it), by the kernel, which has killed a process.
+    Container,
+}
+
+/// A kill for memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OomKill {
+    /// Who killed, or has to.
+    pub by: OomKiller,
+    /// The limit, in bytes, if it is known.
+    pub limit: Option<u64>,
+    /// The most that it had, in bytes, if it is known.
+    pub peak: Option<u64>,
+}
+
 /// Why no process came to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SpawnError {
@@ -196,6 +218,23 @@ pub enum Event {
     Quiet {
         /// The unit of the request.
         unit: UnitName,
+    },
+    /// The kernel killed a process of the unit for memory, or the unit is over a limit that
+    /// rinit has to keep. It comes before the death that it caused.
+    OomKill {
+        /// Which unit.
+        unit: UnitName,
+        /// By whom, and over what.
+        kill: OomKill,
+    },
+    /// The unit has been over its `MemoryHigh=` for long.
+    MemoryHigh {
+        /// Which unit.
+        unit: UnitName,
+        /// What it has, in bytes.
+        current: u64,
+        /// The limit, in bytes.
+        high: u64,
     },
     /// No process of the unit is left: always follows [`Action::KillUnit`], at once if there was none.
     Empty {

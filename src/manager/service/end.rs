@@ -118,6 +118,7 @@ mod tests {
             (R::Resources, [false, true, false, true, true, false, false]),
             (R::Protocol, [false, true, false, true, true, false, false]),
             (R::Watchdog, [false, true, false, true, true, false, true]),
+            (R::OomKill, [false, true, false, true, true, false, false]),
             (R::Health, [false, true, false, true, true, false, true]),
             (R::ExecCondition, [false, false, false, false, false, false, false]),
         ];

@@ -9,6 +9,7 @@
 mod end;
 mod health;
 mod instance;
+mod memory;
 mod notify;
 mod quiesce;
 mod ready;
@@ -146,6 +147,8 @@ pub(super) struct Service {
     pub place: Place,
     /// In [`SubState::Stop`]: who waits in its sockets' queues is accepted first.
     quiescing: bool,
+    /// The kernel killed something of this run for its memory.
+    oom_killed: bool,
 }
 
 impl Service {
@@ -195,6 +198,7 @@ impl Service {
             restarting: false,
             place: Place::default(),
             quiescing: false,
+            oom_killed: false,
         }
     }
 

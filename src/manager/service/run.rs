@@ -89,7 +89,8 @@ impl Service {
         if was_main {
             self.main_exit = Some(exit);
         }
-        self.ended(out, live.role, was_main, result_of(exit), exit, clean);
+        let result = self.oom_result(result_of(exit), exit);
+        self.ended(out, live.role, was_main, result, exit, clean);
     }
 
     /// The process is gone; whether it was the main one.

@@ -105,6 +105,7 @@ impl Service {
         self.restarting = false;
         self.last_word = None;
         self.said = None;
+        self.oom_killed = false;
     }
 
     /// The conditions were looked at.

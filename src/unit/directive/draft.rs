@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::unit::health::{Health, HealthCheck};
 use crate::unit::process::Signal;
+use crate::unit::resources::Resources;
 use crate::unit::service::{ExitAction, Restart};
 use crate::unit::socket::Socket;
 use crate::unit::{Span, Unit, UnitName};
@@ -130,6 +131,11 @@ impl Draft {
     /// Its `[Health]`, which it has from now on.
     pub fn health(&mut self) -> &mut Health {
         self.unit.service.health.get_or_insert_default()
+    }
+
+    /// What it may use, once something is said about that.
+    pub fn resources(&mut self) -> &mut Resources {
+        self.unit.service.resources.get_or_insert_default()
     }
 
     /// Where the directive was given last.

@@ -8,7 +8,6 @@ use super::Section::{Service, Slice, Timer, Unit};
 use super::{Directive, Kind, not_yet};
 
 const EXIT_TYPE: Kind = Kind::Choice(&["main", "cgroup"]);
-const ENFORCE: Kind = Kind::Choice(&["auto", "cgroup", "watchdog", "rlimit", "none"]);
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Directive] = &[
@@ -41,23 +40,11 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Service, "ExitType", EXIT_TYPE, "main", "Whether it ends with its main or its last process"),
     not_yet(Service, "BusName", Kind::Text, "", "The D-Bus name of Type=dbus"),
     not_yet(Service, "RestartMode", Kind::Choice(&["normal", "direct"]), "normal", "Whether a restart passes through failed"),
-    not_yet(Service, "OOMPolicy", Kind::Choice(&["continue", "stop", "kill"]), "stop", "What a kill for memory does to the rest"),
     not_yet(Service, "RootDirectoryStartOnly", Kind::Boolean, "no", "Whether RootDirectory= is for ExecStart= only"),
     not_yet(Service, "PermissionsStartOnly", Kind::Boolean, "no", "Whether User= is for ExecStart= only: write + before the others instead"),
     not_yet(Service, "ReadyLogPattern", Kind::Text, "", "Output that means ready; rinit's own, for what cannot notify"),
     not_yet(Service, "Slice", Kind::Text, "", "The group whose limits hold for it"),
     not_yet(Service, "Delegate", Kind::Boolean, "no", "Whether it manages its own cgroup"),
-    not_yet(Service, "MemoryMax", Kind::Size, "infinity", "Over it the service is killed"),
-    not_yet(Service, "MemoryHigh", Kind::Size, "infinity", "Over it the service is slowed"),
-    not_yet(Service, "MemoryMin", Kind::Size, "0", "Memory that is not reclaimed"),
-    not_yet(Service, "MemoryLow", Kind::Size, "0", "Memory that is reclaimed last"),
-    not_yet(Service, "MemorySwapMax", Kind::Size, "infinity", "Swap it may use"),
-    not_yet(Service, "MemoryLimit", Kind::Size, "infinity", "The old name of MemoryMax="),
-    not_yet(Service, "MemoryEnforce", ENFORCE, "auto", "By what MemoryMax= holds; rinit's own, for containers differ"),
-    not_yet(Service, "MemoryHighAction", Kind::Choice(&["none", "recycle"]), "none", "What long over MemoryHigh= does; rinit's own, for leaking workers"),
-    not_yet(Service, "CPUQuota", Kind::Text, "", "Processor time, in percent of one"),
-    not_yet(Service, "CPUWeight", Kind::Integer(1, 10_000), "100", "Its share of the processors"),
-    not_yet(Service, "TasksMax", Kind::Text, "infinity", "How many processes and threads it may have"),
     not_yet(Service, "CPUAffinity", Kind::Texts, "", "The processors it may use"),
     not_yet(Service, "CPUSchedulingPolicy", Kind::Text, "other", "Its scheduler"),
     not_yet(Service, "CPUSchedulingPriority", Kind::Integer(1, 99), "", "Its real-time priority"),

@@ -15,6 +15,7 @@ mod health;
 mod later;
 mod manager;
 mod readiness;
+mod resources;
 mod service;
 mod socket;
 mod unit;
@@ -305,12 +306,13 @@ const fn not_yet(
 }
 
 /// The table, in parts of one subject each.
-const TABLE: [&[Directive]; 9] = [
+const TABLE: [&[Directive]; 10] = [
     unit::ROWS,
     service::ROWS,
     readiness::ROWS,
     workers::ROWS,
     exec::ROWS,
+    resources::ROWS,
     socket::ROWS,
     health::ROWS,
     manager::ROWS,
