@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::control::Control;
 use super::main_process::Strangers;
 use super::members::Members;
+use super::memory::Memory;
 use super::notify::Notify;
 use super::perform::Performed;
 use super::probe::Probes;
@@ -91,6 +92,7 @@ pub struct Shell {
     pub(super) manager: Manager,
     pub(super) table: ProcessTable,
     pub(super) members: Members,
+    pub(super) memory: Memory,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
     pub(super) sockets: Holder,
@@ -143,6 +145,7 @@ impl Shell {
             manager,
             table: ProcessTable::default(),
             members: Members::new(),
+            memory: Memory::default(),
             report,
             spawner,
             sockets: Holder::default(),

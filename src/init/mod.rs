@@ -13,6 +13,7 @@ mod last_stand;
 mod level;
 mod main_process;
 mod members;
+pub mod memory;
 mod notify;
 mod perform;
 mod probe;

@@ -42,29 +42,41 @@ fn story(policy: OomPolicy, tell: impl FnOnce(&mut Rig), expected: Expect) {
 
 #[test]
 fn the_kernel_killed_one_and_the_rest_goes_with_it() {
-    story(OomPolicy::Kill, |rig| rig.oom("web", OomKiller::Kernel), expect![[r#"
+    story(
+        OomPolicy::Kill,
+        |rig| rig.oom("web", OomKiller::Kernel),
+        expect![[r#"
         web oom-kill by Kernel
         web running > stop-sigkill
         kill web SIGKILL
         web restarts, 1. in a row
         web stop-sigkill > auto-restart
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_kernel_killed_one_and_the_rest_is_stopped() {
-    story(OomPolicy::Stop, |rig| rig.oom("web", OomKiller::Kernel), expect![[r#"
+    story(
+        OomPolicy::Stop,
+        |rig| rig.oom("web", OomKiller::Kernel),
+        expect![[r#"
         web oom-kill by Kernel
         web running > stop-sigterm
         kill web SIGTERM
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_kernel_killed_one_and_the_rest_goes_on() {
-    story(OomPolicy::Continue, |rig| rig.oom("web", OomKiller::Kernel), expect![[r#"
+    story(
+        OomPolicy::Continue,
+        |rig| rig.oom("web", OomKiller::Kernel),
+        expect![[r#"
         web oom-kill by Kernel
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -108,9 +120,13 @@ fn the_watchdog_stops_it_and_then_kills_it() {
 /// The container's own limit took one process: nothing else of the service is wrong.
 #[test]
 fn the_container_is_full() {
-    story(OomPolicy::Kill, |rig| rig.oom("web", OomKiller::Container), expect![[r#"
+    story(
+        OomPolicy::Kill,
+        |rig| rig.oom("web", OomKiller::Container),
+        expect![[r#"
         web oom-kill by Container
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -130,7 +146,8 @@ fn what_has_no_instances_is_restarted_when_it_is_high() {
         spawn web ExecStart
         web start > running
         web restart job done
-    "#]].assert_eq(&rig.log());
+    "#]]
+    .assert_eq(&rig.log());
 }
 
 #[test]
@@ -173,5 +190,6 @@ fn instances_that_are_high_are_replaced_one_at_a_time() {
         -- 10.000000s
         web roll 1/1: Replaced { instance: "web@2.service" }
         web roll 1/1: Ended
-    "#]].assert_eq(&rig.log());
+    "#]]
+    .assert_eq(&rig.log());
 }
