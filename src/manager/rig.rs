@@ -106,7 +106,7 @@ impl Rig {
         };
         adjust(&mut config);
         Rig {
-            manager: Manager::new(UnitSet { units }, config),
+            manager: Manager::new(UnitSet { units, ..UnitSet::default() }, config),
             now: Timestamp::ZERO,
             processes: BTreeMap::new(),
             stubborn: BTreeSet::new(),

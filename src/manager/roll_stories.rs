@@ -34,7 +34,7 @@ fn check(rig: &mut Rig, expected: Expect) {
 
 fn apply(rig: &mut Rig, unit: &Unit) {
     let units = [(unit.name.clone(), std::sync::Arc::new(unit.clone()))];
-    let units = UnitSet { units: units.into() };
+    let units = UnitSet { units: units.into(), ..UnitSet::default() };
     let request = Request::Apply { units, dry_run: false };
     rig.event(Event::Request { client: ClientId(7), request });
 }

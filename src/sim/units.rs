@@ -99,7 +99,7 @@ pub(super) fn draw(choices: &mut Choices) -> Plan {
     let config = draw_config(choices, with_command.then(|| units[count].name.clone()));
     let units: Vec<Arc<Unit>> = units.into_iter().map(Arc::new).collect();
     let by_name = units.iter().map(|unit| (unit.name.clone(), Arc::clone(unit)));
-    let set = UnitSet { units: by_name.collect::<BTreeMap<_, _>>() };
+    let set = UnitSet { units: by_name.collect::<BTreeMap<_, _>>(), ..UnitSet::default() };
     Plan { set, config, units, tempers }
 }
 

@@ -44,7 +44,8 @@ pub fn has_instances(raw: &RawUnit) -> bool {
     services.flat_map(|section| &section.entries).any(|entry| entry.key == "Instances")
 }
 
-/// What a file of this base name defines: a socket if it has `[Socket]` and no `[Service]`.
+/// What a file of this base name defines: a socket or a slice if it has such a section and no
+/// `[Service]`.
 ///
 /// # Errors
 /// As [`UnitName::parse`].
@@ -55,6 +56,9 @@ pub fn unit_name(stem: &str, files: &[RawUnit]) -> Result<UnitName, NameError> {
     };
     if has(Section::Socket) && !has(Section::Service) {
         return UnitName::parse(&format!("{stem}{}", UnitKind::Socket.suffix()));
+    }
+    if has(Section::Slice) && !has(Section::Service) {
+        return UnitName::parse(&format!("{stem}{}", UnitKind::Slice.suffix()));
     }
     UnitName::service(stem)
 }
@@ -142,13 +146,16 @@ fn begin(draft: &mut Draft, section: Section, span: Span) {
             draft.health();
             draft.seen.push(("[Health]", span));
         }
+        Section::Slice => {
+            draft.resources();
+            draft.seen.push(("[Slice]", span));
+        }
         Section::Unit
         | Section::Service
         | Section::Install
         | Section::Manager
         | Section::Timer
-        | Section::Path
-        | Section::Slice => (),
+        | Section::Path => (),
     }
 }
 
@@ -214,9 +221,18 @@ pub fn finish(
     broken: bool,
     problems: &mut Vec<Problem>,
 ) {
-    if draft.unit.name.kind() == UnitKind::Socket {
-        rules::of_one_unit(draft, broken, problems);
-        return;
+    match draft.unit.name.kind() {
+        UnitKind::Slice => return,
+        UnitKind::Socket => {
+            rules::of_one_unit(draft, broken, problems);
+            return;
+        }
+        UnitKind::Service
+        | UnitKind::Timer
+        | UnitKind::Path
+        | UnitKind::Target
+        | UnitKind::Mount
+        | UnitKind::Device => (),
     }
     let untyped = !draft.seen.iter().any(|(name, _)| *name == "Type");
     let service = &mut draft.unit.service;
@@ -231,6 +247,9 @@ pub fn finish(
         None if oneshot => Restart::No,
         None => defaults.restart,
     };
+    if let (Some(max), false) = (defaults.memory_max, limits_itself(draft)) {
+        draft.resources().memory_max = Some(max);
+    }
     restart_delays(draft, problems);
     rules::of_one_unit(draft, broken, problems);
     if !broken {
@@ -239,6 +258,11 @@ pub fn finish(
     if oneshot {
         oneshot_rules(draft, problems);
     }
+}
+
+/// Whether `MemoryMax=` is given, be it as infinity.
+fn limits_itself(draft: &Draft) -> bool {
+    draft.seen.iter().any(|(name, _)| matches!(*name, "MemoryMax" | "MemoryLimit"))
 }
 
 fn restart_delays(draft: &mut Draft, problems: &mut Vec<Problem>) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::command::ExecCommand;
 use super::service::{ExecContext, Service, ServiceSettings};
 use super::shared::{Pool, Shared};
+use super::slice::Slice;
 use super::socket::Socket;
 use super::tree::tree;
 use super::{Dependency, SourceFile, Unit, UnitName, UnitSet, UnitSettings};
@@ -26,7 +27,9 @@ pub fn compact(set: &UnitSet) -> UnitSet {
         services: Pool::default(),
         contexts: Pool::default(),
     };
-    UnitSet::new(set.units.values().map(|unit| Arc::new(copier.unit(unit))))
+    let mut copy = UnitSet::new(set.units.values().map(|unit| Arc::new(copier.unit(unit))));
+    copy.slices = set.slices.values().map(|it| (it.name.copied(), copier.slice(it))).collect();
+    copy
 }
 
 struct Copier<'a> {
@@ -54,7 +57,7 @@ impl Copier<'_> {
             service: Service {
                 exec_start: self.commands.copy(&unit.service.exec_start),
                 exec: self.contexts.copy(&unit.service.exec),
-                settings: self.services.copy(&unit.service.settings),
+                settings: self.services.copy(&self.service(&unit.service.settings)),
             },
         }
     }
@@ -76,6 +79,19 @@ impl Copier<'_> {
         }
     }
 
+    fn service(&self, settings: &ServiceSettings) -> ServiceSettings {
+        let mut copy = settings.clone();
+        if let Some(slice) = copy.resources.as_mut().and_then(|it| it.slice.as_mut()) {
+            *slice = self.dependency(slice);
+        }
+        copy
+    }
+
+    fn slice(&self, slice: &Slice) -> Arc<Slice> {
+        let (name, file) = (slice.name.copied(), slice.file.as_deref().map(path_only));
+        Arc::new(Slice { name, file, resources: slice.resources.clone() })
+    }
+
     fn socket(&self, socket: &Socket) -> Socket {
         let service = socket.service.as_ref().map(|name| self.name(name));
         let mut copy = Socket { service, ..socket.clone() };
@@ -90,11 +106,11 @@ impl Copier<'_> {
     }
 
     fn dependencies(&self, list: &[Dependency]) -> Vec<Dependency> {
-        let bare = |dependency: &Dependency| {
-            let name = self.name(&dependency.name);
-            Dependency { name, span: None }
-        };
-        list.iter().map(bare).collect()
+        list.iter().map(|dependency| self.dependency(dependency)).collect()
+    }
+
+    fn dependency(&self, dependency: &Dependency) -> Dependency {
+        Dependency { name: self.name(&dependency.name), span: None }
     }
 
     fn name(&self, name: &UnitName) -> UnitName {
@@ -110,6 +126,7 @@ fn path_only(file: &SourceFile) -> Arc<SourceFile> {
 #[cfg(test)]
 mod tests {
     use super::super::Span;
+    use super::super::resources::Resources;
     use super::*;
 
     fn unit(name: &str, program: &str) -> Unit {
@@ -127,21 +144,34 @@ mod tests {
         a.file = Some(Arc::clone(&file));
         a.service.exec.nice = Some(3);
         let name = UnitName::parse("b.service").unwrap();
-        let dependency = Dependency { name, span: Some(Span { file, range: 0..1 }) };
+        let dependency =
+            Dependency { name, span: Some(Span { file: Arc::clone(&file), range: 0..1 }) };
         a.after.push(dependency.clone());
         a.upholds.push(dependency);
+        let name = UnitName::parse("app.slice").unwrap();
+        let span = Some(Span { file: Arc::clone(&file), range: 0..1 });
+        let slice = Some(Dependency { name: name.clone(), span });
+        let mut e = unit("e.service", "/one");
+        e.service.resources = Some(Box::new(Resources { slice, ..Resources::default() }));
+        let app = Slice { name, file: Some(file), resources: Resources::default() };
         let mut d = Unit::new(UnitName::parse("d.socket").unwrap());
         let service = Some(UnitName::parse("b.service").unwrap());
         d.socket = Some(Box::new(Socket { service, ..Socket::default() }));
-        let all = [a, unit("b.service", "/one"), unit("c.service", "/two"), d];
+        let all = [a, unit("b.service", "/one"), unit("c.service", "/two"), d, e];
         let units = all.map(|unit| (unit.name.clone(), Arc::new(unit)));
-        let set = UnitSet { units: units.into() };
+        let slices = [(app.name.clone(), Arc::new(app))].into();
+        let set = UnitSet { units: units.into(), slices };
         let copy = compact(&set);
         let mut expected = set.clone();
         for unit in expected.units.values_mut().map(Arc::make_mut) {
             unit.file = unit.file.as_deref().map(path_only);
             unit.after.iter_mut().for_each(|dependency| dependency.span = None);
             unit.upholds.iter_mut().for_each(|dependency| dependency.span = None);
+            let resources = unit.service.resources.iter_mut();
+            resources.flat_map(|it| it.slice.as_mut()).for_each(|slice| slice.span = None);
+        }
+        for slice in expected.slices.values_mut().map(Arc::make_mut) {
+            slice.file = slice.file.as_deref().map(path_only);
         }
         assert_eq!(copy, expected);
         let [a, b, c] = ["a.service", "b.service", "c.service"]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod address;
+pub mod budget;
 pub mod build;
 pub mod command;
 pub mod command_unit;
@@ -38,6 +39,7 @@ pub mod rolling;
 pub mod rules;
 pub mod service;
 pub mod shared;
+pub mod slice;
 pub mod socket;
 pub mod sockets;
 pub mod specifier;
@@ -264,6 +266,8 @@ impl Default for UnitSettings {
 pub struct UnitSet {
     /// The units by name.
     pub units: BTreeMap<UnitName, Arc<Unit>>,
+    /// The slices that their `Slice=` may name.
+    pub slices: slice::Slices,
 }
 
 impl UnitSet {
@@ -271,7 +275,7 @@ impl UnitSet {
     pub fn new(units: impl Iterator<Item = Arc<Unit>>) -> UnitSet {
         // By way of a list, so that all callers share one sort.
         let units: Vec<_> = units.map(|unit| (unit.name.clone(), unit)).collect();
-        UnitSet { units: units.into_iter().collect() }
+        UnitSet { units: units.into_iter().collect(), slices: slice::Slices::new() }
     }
 
     /// The unit with this name.
@@ -291,6 +295,8 @@ impl UnitSet {
 mod arbitrary_tests;
 #[cfg(test)]
 mod instances_tests;
+#[cfg(test)]
+mod resources_tests;
 #[cfg(test)]
 mod socket_tests;
 #[cfg(test)]

@@ -177,7 +177,8 @@ pub fn parse_tasks(text: &str) -> Result<Option<u64>, ValueError> {
     if text == "infinity" {
         return Ok(None);
     }
-    parse_unsigned(text, 1..=i64::MAX as u64).map(Some)
+    let hint = "how many processes and threads it may have, from 1; or infinity";
+    parse_unsigned(text, 1..=u64::from(u32::MAX)).map(Some).map_err(|error| error.hint(hint))
 }
 
 /// Hundredths of a percent.

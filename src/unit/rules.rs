@@ -12,6 +12,7 @@ use super::directive::Draft;
 use super::health::HealthCheck;
 use super::instances::numbered;
 use super::problem::Problem;
+use super::resources::Amount;
 use super::rolling::Instances;
 use super::service::{NotifyAccess, ServiceType};
 use super::socket::{ListenAddress, ListenKind, Socket};
@@ -24,6 +25,7 @@ pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>)
     if draft.unit.name.kind() == UnitKind::Service {
         instances(draft, problems);
         oneshot(draft, problems);
+        memory(draft, problems);
         no_effect(draft, problems);
     }
 }
@@ -186,6 +188,35 @@ fn oneshot(draft: &Draft, problems: &mut Vec<Problem>) {
 }
 
 /// Words that are there for nothing.
+/// `MemoryHigh=` and `MemoryMax=`, and what needs one of them.
+fn memory(draft: &Draft, problems: &mut Vec<Problem>) {
+    let name = &draft.unit.name;
+    if let Some(span) = draft.span("[Slice]") {
+        let message = format!("[Slice] stands in the file of {name}, which is a service");
+        let hint = "a slice has a file of its own; Slice = \"NAME.slice\" puts the service in it";
+        problems.push(Problem::error(Some(span), message).hint(hint));
+    }
+    let Some(resources) = draft.unit.service.resources.as_deref() else { return };
+    if resources.recycles() && resources.memory_high.is_none() {
+        let message = format!("MemoryHighAction=recycle needs MemoryHigh, which {name} has not");
+        let hint = "say from where on it is to be replaced: MemoryHigh = \"400M\"";
+        problems.push(Problem::error(draft.span("MemoryHighAction"), message).hint(hint));
+    }
+    let above = match (resources.memory_high, resources.memory_max) {
+        (Some(Amount::Bytes(high)), Some(Amount::Bytes(max))) => high >= max,
+        (Some(Amount::Share(high)), Some(Amount::Share(max))) => high >= max,
+        (_, _) => false,
+    };
+    if above {
+        let message = format!("MemoryHigh of {name} is not below its MemoryMax, so it never acts");
+        let problem = Problem::warning(draft.span("MemoryHigh"), message);
+        problems.push(match draft.span("MemoryMax") {
+            Some(max) => problem.related(max, "MemoryMax"),
+            None => problem,
+        });
+    }
+}
+
 fn no_effect(draft: &Draft, problems: &mut Vec<Problem>) {
     let service = &draft.unit.service;
     let mut warn = |directive: &str, holds: bool, why: &str| {

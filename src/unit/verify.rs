@@ -14,7 +14,9 @@ use super::graph::Graph;
 use super::problem::{Problem, Span};
 use super::service::ExitAction;
 use super::tree::tree;
-use super::{Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, sockets, steps, value};
+use super::{
+    Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, slice, sockets, steps, value,
+};
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
 const WELL_KNOWN: [&str; 32] = [
@@ -64,9 +66,10 @@ pub type Places = BTreeMap<UnitName, Vec<(&'static str, Span)>>;
 
 /// As [`verify`], and gives back where everything stands.
 pub fn verify_with_places(
-    drafts: BTreeMap<UnitName, Draft>,
+    mut drafts: BTreeMap<UnitName, Draft>,
     problems: &mut Vec<Problem>,
 ) -> (UnitSet, Places) {
+    let slices = slice::take(&mut drafts, problems);
     let mut drafts: Vec<Draft> = drafts.into_values().collect();
     let reactions = who_starts(&mut drafts);
     let index: BTreeMap<UnitName, usize> =
@@ -88,7 +91,9 @@ pub fn verify_with_places(
     }
     let place = |draft: &mut Draft| (draft.unit.name.clone(), std::mem::take(&mut draft.seen));
     let places = tree(drafts.iter_mut().map(place));
-    (UnitSet::new(drafts.into_iter().map(|draft| Arc::new(draft.unit))), places)
+    let mut units = UnitSet::new(drafts.into_iter().map(|draft| Arc::new(draft.unit)));
+    units.slices = slices;
+    (units, places)
 }
 
 /// Settles who starts each unit, and the default of `FailureAction=`, which depends on it.

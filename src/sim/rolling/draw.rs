@@ -61,7 +61,7 @@ impl Plan {
         let mut web = self.web.clone();
         web.service.exec_start = vec![command(version)].into();
         let units = [self.db.clone(), web].map(|unit| (unit.name.clone(), Arc::new(unit)));
-        UnitSet { units: units.into() }
+        UnitSet { units: units.into(), ..UnitSet::default() }
     }
 }
 

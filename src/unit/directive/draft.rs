@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::unit::health::{Health, HealthCheck};
 use crate::unit::process::Signal;
-use crate::unit::resources::Resources;
+use crate::unit::resources::{Amount, Resources};
 use crate::unit::service::{ExitAction, Restart};
 use crate::unit::socket::Socket;
 use crate::unit::{Span, Unit, UnitName};
@@ -20,6 +20,8 @@ pub struct UnitDefaults {
     pub restart: Restart,
     /// `DefaultRestartSec=`.
     pub restart_sec: Duration,
+    /// `DefaultMemoryMax=` (ours).
+    pub memory_max: Option<Amount>,
     /// `DefaultTimeoutStartSec=`; `None`: infinity.
     pub timeout_start: Option<Duration>,
     /// `DefaultTimeoutStopSec=`; `None`: infinity.
@@ -37,6 +39,7 @@ impl Default for UnitDefaults {
         UnitDefaults {
             restart: Restart::No,
             restart_sec: Duration::from_millis(100),
+            memory_max: None,
             timeout_start: Some(Duration::from_secs(90)),
             timeout_stop: Some(Duration::from_secs(90)),
             timeout_abort: None,

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
-use super::Section::{Service, Slice, Timer, Unit};
+use super::Section::{Service, Timer, Unit};
 use super::{Directive, Kind, not_yet};
 
 const EXIT_TYPE: Kind = Kind::Choice(&["main", "cgroup"]);
@@ -43,7 +43,6 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Service, "RootDirectoryStartOnly", Kind::Boolean, "no", "Whether RootDirectory= is for ExecStart= only"),
     not_yet(Service, "PermissionsStartOnly", Kind::Boolean, "no", "Whether User= is for ExecStart= only: write + before the others instead"),
     not_yet(Service, "ReadyLogPattern", Kind::Text, "", "Output that means ready; rinit's own, for what cannot notify"),
-    not_yet(Service, "Slice", Kind::Text, "", "The group whose limits hold for it"),
     not_yet(Service, "Delegate", Kind::Boolean, "no", "Whether it manages its own cgroup"),
     not_yet(Service, "CPUAffinity", Kind::Texts, "", "The processors it may use"),
     not_yet(Service, "CPUSchedulingPolicy", Kind::Text, "other", "Its scheduler"),
@@ -106,5 +105,4 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Timer, "OnCalendar", Kind::Texts, "", "The times at which it starts"),
     not_yet(Timer, "OnUnitActiveSec", Kind::TimeSpan, "", "How long after its last start it starts"),
     not_yet(Timer, "OnBootSec", Kind::TimeSpan, "", "How long after the boot it starts"),
-    not_yet(Slice, "MemoryMax", Kind::Size, "infinity", "Over it the whole group is killed"),
 ];

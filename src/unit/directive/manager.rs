@@ -6,7 +6,7 @@ use super::Section::Manager;
 use super::exec::identity;
 use super::service::{RESTART, RESTARTS};
 use super::unit::U32;
-use super::{Context, Directive, Kind, ManagerSection, Setter, Support, not_yet};
+use super::{Context, Directive, Kind, ManagerSection, Setter, Support, not_yet, resources};
 use crate::unit::raw::Item;
 use crate::unit::value;
 
@@ -64,7 +64,10 @@ pub(super) const ROWS: &[Directive] = &[
         }),
     manager("ControlSocketGroup", Kind::Identity, "", "Whose members may connect beside root and the owner; rinit's own",
         |section, item, cx| identity(&mut section.control_socket_group, item, cx)),
-    not_yet(Manager, "DefaultMemoryMax", Kind::Size, "", "MemoryMax= where a unit says nothing; rinit's own"),
+    manager("DefaultMemoryMax", Kind::Size, "infinity", "MemoryMax= where a unit says nothing; rinit's own, for images with one limit for all",
+        |section, item, cx| if let Some(amount) = resources::positive(item, cx) {
+            section.defaults.memory_max = amount;
+        }),
 ];
 
 const fn manager(

@@ -84,8 +84,9 @@ impl Section {
             | Section::Install
             | Section::Manager
             | Section::Socket
-            | Section::Health => true,
-            Section::Timer | Section::Path | Section::Slice => false,
+            | Section::Health
+            | Section::Slice => true,
+            Section::Timer | Section::Path => false,
         }
     }
 }
@@ -306,13 +307,15 @@ const fn not_yet(
 }
 
 /// The table, in parts of one subject each.
-const TABLE: [&[Directive]; 10] = [
+const TABLE: [&[Directive]; 12] = [
     unit::ROWS,
     service::ROWS,
     readiness::ROWS,
     workers::ROWS,
     exec::ROWS,
+    resources::SHARED,
     resources::ROWS,
+    resources::SLICE,
     socket::ROWS,
     health::ROWS,
     manager::ROWS,

@@ -3,6 +3,7 @@
 //! Not what the files mean (`build`, `verify`). **Invariant:** everything that is wrong with
 //! any file is reported at once; with an error among the problems nothing may start.
 
+mod container;
 mod files;
 mod host;
 
@@ -15,9 +16,10 @@ use super::environment::Environment;
 use super::problem::{Problem, Severity, SourceFile, Span};
 use super::raw::RawUnit;
 use super::specifier::HostFacts;
-use super::{UnitName, UnitSet, build, command_unit, toml, value, verify};
+use super::{UnitName, UnitSet, budget, build, command_unit, toml, value, verify};
 use files::{Directory, Source};
 
+pub use container::Container;
 pub use host::host_facts;
 
 /// What to load.
@@ -274,6 +276,9 @@ fn finish(
 ) -> Loaded {
     let (units, places) = verify::verify_with_places(drafts, &mut problems);
     host::check(&units, &places, &request.inherited_environment, &mut problems);
+    if budget::is_needed(&units) {
+        budget::check(&units, &places, &Container::read().room, &mut problems);
+    }
     drop(places);
     Loaded { units, manager, problems }
 }
