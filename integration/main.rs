@@ -31,6 +31,7 @@ mod signals;
 mod sockets;
 mod stop;
 mod surroundings;
+mod systemctl;
 mod terminal;
 mod vm;
 mod workers;

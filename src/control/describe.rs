@@ -17,7 +17,7 @@ use crate::manager::status::UnitStatus;
 use crate::manager::time::Timestamp;
 use crate::unit::process::ExitStatus;
 use crate::unit::service::{KillMode, NotifyAccess, Restart, ServiceType};
-use crate::unit::{Dependency, Unit, UnitName};
+use crate::unit::{Dependency, StartedBy, Unit, UnitName};
 
 /// What only the shell knows.
 pub struct Shell<'a> {
@@ -42,6 +42,15 @@ impl std::fmt::Debug for Shell<'_> {
 /// `Description=`, for which the name stands in.
 fn description(unit: &Unit) -> &str {
     if unit.description.is_empty() { unit.name.as_str() } else { &unit.description }
+}
+
+/// systemctl's words for whether boot starts it: what rinit made has no file to say so.
+fn file_state(unit: &Unit) -> &'static str {
+    match unit.started_by {
+        _ if unit.instance_of.is_some() => "static",
+        StartedBy::Boot => "enabled",
+        StartedBy::Demand => "disabled",
+    }
 }
 
 fn load_state(status: &UnitStatus) -> &'static str {
@@ -165,6 +174,7 @@ fn of_the_unit(unit: &Unit) -> Value {
         "Description": description(unit),
         "Documentation": unit.documentation,
         "FragmentPath": path.unwrap_or_default(),
+        "UnitFileState": file_state(unit),
         "Type": type_word(service.kind),
         "Restart": restart_word(service.restart),
         "RestartUSec": usec(service.restart_sec),

@@ -21,6 +21,7 @@ pub mod reload;
 pub mod show;
 pub mod states;
 pub mod status;
+pub mod systemctl;
 pub mod wait;
 
 pub mod check;
@@ -62,10 +63,15 @@ const CONFIGURATION: u8 = 78;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let arguments = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let environment = std::env::vars_os().collect();
     let look = Look::of_streams(&environment);
     let (mut out, mut err) = (io::stdout(), io::stderr());
+    if arguments.first().is_some_and(|name| systemctl::is_name(name)) {
+        let mut screen = Screen::new(&mut out, &mut err, look);
+        return ExitCode::from(systemctl::run(arguments, &environment, &mut screen));
+    }
+    arguments.drain(..arguments.len().min(1));
     ExitCode::from(run(arguments, &environment, look, &mut out, &mut err))
 }
 
