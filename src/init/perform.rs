@@ -37,10 +37,14 @@ impl Shell {
             Action::KillProcess { process, signal } => self.kill_process(process, signal),
             Action::Forward { process, signal } => self.forward(process, signal),
             Action::KillUnit { unit, signal } => {
+                if signal == Some(Signal::KILL) {
+                    self.table.sent_sigkill(&unit);
+                }
                 self.members.kill_unit(&self.table, unit, signal);
             }
             Action::Release { unit } => {
                 self.members.release(&unit);
+                self.watchdog.end(&unit);
                 self.release_member(&unit);
             }
             Action::KillEverything { signal } => {
@@ -100,6 +104,7 @@ impl Shell {
     fn rename(&mut self, from: &UnitName, to: &UnitName) {
         self.table.rename(from, to);
         self.members.rename(from, to);
+        self.watchdog.rename(from, to);
         self.notify.rename(from, to);
         self.rename_member(from, to);
     }
@@ -121,6 +126,7 @@ impl Shell {
         let passed = self.passed_to(request);
         let plan = self.spawner.plan(request, main, &passed);
         let mut plan = plan.map_err(SpawnError::Permanent)?;
+        self.restrict(request, &mut plan);
         let (unit, role) = (&request.unit, request.role);
         let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
         if let Some(address) = address {
@@ -163,12 +169,18 @@ impl Shell {
         self.members.spawned(pid, unit.clone(), request.invocation);
         let purpose = Purpose::Role(request.role);
         self.table.insert(id, pid, unit.clone(), purpose, Some(starting));
+        let score = self.oom_score_adjust(&request.unit);
+        if let Some(process) = self.table.get_mut(id) {
+            process.oom_score_adjust = score;
+        }
         self.newborn(id);
+        self.watchdog.begin(now(), &request.unit, &self.memory);
         Ok(())
     }
 
     fn kill_process(&mut self, process: ProcessId, signal: Signal) {
-        if let Some(process) = self.table.get(process) {
+        if let Some(process) = self.table.get_mut(process) {
+            process.sent_sigkill |= signal == Signal::KILL;
             send(process, signal);
         }
     }
