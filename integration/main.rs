@@ -23,6 +23,7 @@ mod fds;
 mod health;
 mod instances;
 mod journeys;
+mod memory;
 mod notify;
 mod readme;
 mod reaping;
