@@ -12,6 +12,7 @@ mod load;
 mod load_client;
 mod tools;
 
+mod analyze;
 mod bad_input;
 mod command_mode;
 mod control;

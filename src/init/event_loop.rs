@@ -29,6 +29,7 @@ use super::sockets::Holder;
 use super::spawn_plan::Spawner;
 use super::upward::Upward;
 use super::{ControlConfig, Reload};
+use crate::control::boot_record::BootRecord;
 use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
@@ -106,6 +107,7 @@ pub struct Shell {
     pub(super) strangers: Strangers,
     pub(super) ready_pipes: ReadyPipes,
     pub(super) upward: Upward,
+    pub(super) boot_record: BootRecord,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -162,6 +164,7 @@ impl Shell {
             strangers: Strangers::default(),
             ready_pipes: ReadyPipes::default(),
             upward: Upward::default(),
+            boot_record: BootRecord::default(),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
