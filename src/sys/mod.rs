@@ -6,6 +6,8 @@
 
 pub mod activity;
 pub mod affinity;
+pub mod capture;
+pub mod channel;
 mod child;
 pub mod clock;
 pub mod early;
@@ -24,7 +26,6 @@ pub mod peer;
 pub mod pidfd;
 pub mod probe;
 pub mod proc;
-pub mod proc_memory;
 pub mod proc_sockets;
 mod raw;
 pub mod reap;
@@ -33,6 +34,7 @@ pub mod socket;
 pub mod stderr;
 pub mod steer;
 pub mod terminal;
+pub mod writer;
 
 use std::io;
 
@@ -61,6 +63,40 @@ fn is_passing(error: &io::Error) -> bool {
 /// A system call's result: −1 is an error, its reason in `errno`.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Takes a descriptor that was open when we were started and that nobody else has taken; it
+/// is close-on-exec from here on.
+///
+/// # Errors
+/// EBADF: there is none with this number.
+pub fn inherited(fd: std::os::fd::RawFd) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: numbers only; it says whether there is such a descriptor at all.
+    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and by the caller's word nobody else has it.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
+/// As many open files as we may have (getrlimit(2)); what the limits were, if they were less.
+pub fn raise_open_files() -> Option<(u64, u64)> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft >= hard {
+        return None;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some((soft, hard))
+}
+
+/// The path by which we were executed (getauxval(3), AT_EXECFN), if it does not depend on where.
+pub fn own_path() -> Option<std::ffi::CString> {
+    // SAFETY: it takes a number; what it gives is a C string that lives as long as we do, or null.
+    let path = unsafe {
+        let path = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        (!path.is_null()).then(|| std::ffi::CStr::from_ptr(path))
+    };
+    path.filter(|path| path.to_bytes().starts_with(b"/")).map(Into::into)
 }
 
 /// Our own process id.

@@ -22,6 +22,12 @@ pub fn peek() -> Peeked {
     wait(libc::P_ALL, 0, libc::WNOWAIT)
 }
 
+/// Whether this child is dead, left where it is.
+pub fn peek_at(pid: Pid) -> Peeked {
+    let id = libc::id_t::try_from(pid).unwrap_or(libc::id_t::MAX);
+    wait(libc::P_PID, id, libc::WNOWAIT)
+}
+
 /// Takes a dead child away; its pid means nothing from here on.
 pub fn reap(pid: Pid) {
     if let Ok(id) = libc::id_t::try_from(pid) {

@@ -1,40 +1,24 @@
 //! rinit's own lines on their way to standard error, without ever waiting for a reader.
 //!
-//! Not what they say (`init::report`). O_NONBLOCK is never set on the inherited descriptor: the
-//! flag belongs to the open file, which others share. **Invariant:** a write returns at once; what
+//! Not what they say (`init::report`) nor how a write is kept from waiting (`writer`).
+//! **Invariant:** a write returns at once; what
 //! does not fit is kept up to a bound, then dropped and counted.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io;
+use std::os::fd::RawFd;
+
+use super::writer::{PIPE_BUF, Writer};
 
 /// How many bytes wait at most for a reader that does not read.
 /// The boot of a thousand units is a quarter of it.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// A pipe takes so many bytes as a whole (pipe(7), PIPE_BUF).
-const CHUNK: usize = 4096;
-
-/// How a write to standard error is kept from waiting.
-#[derive(Debug)]
-enum Way {
-    /// A file: writing never waits for a reader.
-    Plain,
-    /// A socket: MSG_DONTWAIT.
-    Socket,
-    /// A pipe or terminal, opened a second time with O_NONBLOCK of its own.
-    Reopened(File),
-    /// It cannot be opened again (another user's): RWF_NOWAIT, or a look whether there is room.
-    Careful,
-}
-
 /// The queue before standard error.
 #[derive(Debug)]
 pub struct Stderr {
     /// `None`: nothing was written yet, and what nobody uses is not looked at.
-    way: Option<Way>,
+    writer: Option<Writer>,
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
@@ -43,7 +27,7 @@ pub struct Stderr {
 impl Stderr {
     /// An empty queue; what standard error is, the first line finds out.
     pub fn open() -> Stderr {
-        Stderr { way: None, lines: VecDeque::new(), bytes: 0, dropped: 0 }
+        Stderr { writer: None, lines: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
     /// Takes a line, newline included.
@@ -78,22 +62,19 @@ impl Stderr {
 
     /// The descriptor to wait on for room, while [`Stderr::flush`] says that something is left.
     pub fn descriptor(&self) -> RawFd {
-        match &self.way {
-            Some(Way::Reopened(file)) => file.as_raw_fd(),
-            Some(Way::Plain | Way::Socket | Way::Careful) | None => libc::STDERR_FILENO,
-        }
+        self.writer.as_ref().map_or(libc::STDERR_FILENO, Writer::descriptor)
     }
 
     /// Whole lines up to a pipe's atomic size, so that they stay whole beside others' lines.
     fn next_chunk(&self) -> Option<Vec<u8>> {
         let mut chunk = self.lines.front()?.clone();
         for line in self.lines.iter().skip(1) {
-            if chunk.len() + line.len() > CHUNK {
+            if chunk.len() + line.len() > PIPE_BUF {
                 break;
             }
             chunk.extend_from_slice(line);
         }
-        chunk.truncate(CHUNK);
+        chunk.truncate(PIPE_BUF);
         Some(chunk)
     }
 
@@ -110,12 +91,7 @@ impl Stderr {
     }
 
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
-        match self.way.get_or_insert_with(find_way) {
-            Way::Plain => write_plain(chunk),
-            Way::Socket => send(chunk),
-            Way::Reopened(file) => file.write(chunk),
-            Way::Careful => write_carefully(chunk),
-        }
+        self.writer.get_or_insert_with(|| Writer::open(libc::STDERR_FILENO)).write(chunk)
     }
 }
 
@@ -128,76 +104,21 @@ pub fn write_line(line: &str) {
     stderr.flush();
 }
 
-fn find_way() -> Way {
-    let Ok(kind) = std::fs::metadata("/proc/self/fd/2").map(|meta| meta.file_type()) else {
-        return Way::Careful;
-    };
-    if kind.is_socket() {
-        return Way::Socket;
-    }
-    if kind.is_file() || kind.is_dir() {
-        return Way::Plain;
-    }
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    match OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2") {
-        Ok(file) => Way::Reopened(file),
-        Err(_) => Way::Careful,
-    }
-}
-
-fn count(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}
-
-fn write_plain(chunk: &[u8]) -> io::Result<usize> {
-    // SAFETY: the pointer and the length are those of `chunk`.
-    count(unsafe { libc::write(libc::STDERR_FILENO, chunk.as_ptr().cast(), chunk.len()) })
-}
-
-fn send(chunk: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: the pointer and the length are those of `chunk`.
-    count(unsafe { libc::send(libc::STDERR_FILENO, chunk.as_ptr().cast(), chunk.len(), flags) })
-}
-
-fn write_carefully(chunk: &[u8]) -> io::Result<usize> {
-    let part = libc::iovec { iov_base: chunk.as_ptr().cast_mut().cast(), iov_len: chunk.len() };
-    // SAFETY: one iovec that describes `chunk`, which is only read; offset −1 is "where it is".
-    let written =
-        unsafe { libc::pwritev2(libc::STDERR_FILENO, &raw const part, 1, -1, libc::RWF_NOWAIT) };
-    if written >= 0 {
-        return count(written);
-    }
-    let error = io::Error::last_os_error();
-    if !matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ESPIPE)) {
-        return Err(error);
-    }
-    let mut fd = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one pollfd, which lives through the call; timeout 0 returns at once.
-    let ready = unsafe { libc::poll(&raw mut fd, 1, 0) };
-    if ready != 1 || fd.revents & libc::POLLOUT == 0 {
-        let gone = fd.revents & (libc::POLLERR | libc::POLLNVAL) != 0;
-        return Err(if gone {
-            io::ErrorKind::BrokenPipe.into()
-        } else {
-            io::ErrorKind::WouldBlock.into()
-        });
-    }
-    write_plain(chunk) // a pipe with room takes PIPE_BUF bytes at once
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
     use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
 
     fn over_a_pipe() -> (std::io::PipeReader, Stderr) {
         let (reader, writer) = std::io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let file =
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
-        let way = Some(Way::Reopened(file));
-        (reader, Stderr { way, lines: VecDeque::new(), bytes: 0, dropped: 0 })
+        let writer = Some(Writer::reopened(file));
+        (reader, Stderr { writer, lines: VecDeque::new(), bytes: 0, dropped: 0 })
     }
 
     #[test]
