@@ -12,7 +12,6 @@ mod load;
 mod load_client;
 mod tools;
 
-mod analyze;
 mod bad_input;
 mod command_mode;
 mod control;
@@ -23,8 +22,8 @@ mod fastapi;
 mod fds;
 mod health;
 mod instances;
+mod journal;
 mod journeys;
-mod memory;
 mod notify;
 mod readme;
 mod reaping;

@@ -331,7 +331,7 @@ fn exit_statuses() {
     for (actions, code) in units {
         let setup = rinit().service("web", actions, "TimeoutStopSec = \"100ms\"");
         let mut stopped = setup.start();
-        stopped.wait_line("ready");
+        stopped.wait_line("web | ready");
         stopped.terminate().assert_code(code);
     }
     let late = |line: &str| {

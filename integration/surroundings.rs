@@ -74,7 +74,9 @@ fn trap_42_no_room_to_fork() {
     let in_the_way = Rinit::subreaper().peer(crate::harness::probe()).launch(&user);
     let mut in_the_way = in_the_way.options(&["say", "here", "wait"]).start();
     in_the_way.wait_line("here");
-    let mut rinit = Rinit::subreaper().launch(&user).service("web", "say ready wait", "").start();
+    let inherit = "StandardOutput = \"inherit\""; // the journal would be one more process
+    let mut rinit =
+        Rinit::subreaper().launch(&user).service("web", "say ready wait", inherit).start();
     rinit.wait_message("Resource temporarily unavailable");
     rinit.wait_message("Resource temporarily unavailable");
     in_the_way.terminate();

@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! bin → cli → init → control → manager → unit
-//!                  → sys → unit                  sys and manager never see each other
+//!                  → journal → sys → unit        sys and manager never see each other
 //! ```
 //!
 //! | layer | what | begin with |
@@ -31,7 +31,8 @@
 //! | [`manager`] | what happens next | [`manager::event`]; `service`, a file for each part of a life; `job`, `settle`, `phases`; `sockets`; for a service of several: `instances`, `rollout`, `steering` |
 //! | [`control`] | what clients say and are told (Varlink) | [`control::interface`]; `server`, `client` |
 //! | [`sys`] | every system call, all of `unsafe` | [`sys::exec`] and `child`; [`sys::reap`]; [`sys::early`]; [`sys::listen`] and `steer`; [`sys::machine`] where rinit is a kernel's first process |
-//! | [`init`] | the shell around the manager, where it meets `sys` | `event_loop`, `perform`, `members`; what comes in besides deaths: `sockets`, `notify`, `probe`; what goes out: `report` |
+//! | [`journal`] | the process that relays what services write; it shares nothing with rinit but pipes | `relay`; [`journal::protocol`] |
+//! | [`init`] | the shell around the manager, where it meets `sys` | `event_loop`, `perform`, `members`; what comes in besides deaths: `sockets`, `notify`, `probe`; what goes out: `report`; the journal's keeper: `journal` |
 //! | [`cli`] | command lines, diagnostics, exit statuses | [`cli::start`] |
 //! | `sim` | (tests) the manager in a simulated world | `world`, `rules` |
 //! | `tidy` | (tests) the rules of this page that can be read from the text | |
@@ -71,15 +72,18 @@
 //!   and what they are given by number, and the
 //!   limits, umask and directory that rinit was given, unless their unit says otherwise.
 //! - **Invariant:** one turn takes what an action brought, then what services say, exec reports,
-//!   deaths, units that became empty, queues that did, looks at memory, answers of probes, signals, requests, the
+//!   deaths, units that became empty, queues that did, answers of probes, signals, requests, the
 //!   timer. A budget for each turn keeps a flood from starving deadlines.
 //! - **Invariant:** a stop ends: at the end of its budget rinit exits, whatever still lives.
+//! - **Invariant:** rinit never reads a byte of what services write: it holds the read ends of their
+//!   pipes, and the journal process, which may die at any time, reads.
 //! - **Invariant:** no line of rinit's own waits for its reader: what does not fit is dropped and
 //!   counted.
 
 pub mod cli;
 pub mod control;
 pub mod init;
+pub mod journal;
 pub mod manager;
 #[cfg(test)]
 mod sim;

@@ -11,8 +11,6 @@
 
 #[path = "probe/launch.rs"]
 mod launch;
-#[path = "probe/memory.rs"]
-mod memory;
 #[path = "probe/report.rs"]
 mod report;
 #[path = "probe/serve.rs"]
@@ -76,6 +74,8 @@ fn perform_with_arguments<'a>(
     match action {
         "say" => say(&rest[0]),
         "complain" => complain(&rest[0]),
+        "lines" => lines(number(0)),
+        "print" => print(&rest[0]),
         "exit" => exit(number(0) as c_int),
         "sleep" => std::thread::sleep(std::time::Duration::from_millis(number(0) as u64)),
         "ignore" => signal::ignore(signal::number(&rest[0])),
@@ -86,8 +86,7 @@ fn perform_with_arguments<'a>(
         "env" => say(&std::env::var(&rest[0]).unwrap_or_else(|_| "(unset)".to_string())),
         "close" => drop(nix::unistd::close(number(0) as c_int)),
         "orphans" => many_orphans(number(0)),
-        "allocate" => memory::allocate(number(0)),
-        "leak" => memory::leak(number(0)),
+        "allocate" => allocate(number(0)),
         "touch" => std::fs::write(&rest[0], "").expect("touch"),
         "pidfile" => std::fs::write(&rest[0], std::process::id().to_string()).expect("pidfile"),
         "reuse" => reuse_pid(&rest[0]),
@@ -116,6 +115,22 @@ fn say(text: &str) {
 
 fn complain(text: &str) {
     write_line(std::io::stderr().lock(), text);
+}
+
+/// Without a newline.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Numbered lines, many at once and cut anywhere, as a program that buffers its output writes
+/// them: most short, some longer than a pipe takes as a whole.
+fn lines(count: i64) {
+    let mut out = std::io::BufWriter::with_capacity(50_000, std::io::stdout().lock());
+    for number in 0..count {
+        let size = if number % 1_000 == 999 { 20_000 } else { number * 7 % 200 };
+        let _ = writeln!(out, "{number} {}", "x".repeat(size as usize));
+    }
 }
 
 fn write_line(mut stream: impl Write, text: &str) {
@@ -221,6 +236,11 @@ fn many_orphans(n: i64) {
 fn reuse_pid(path: &str) {
     let pid: i32 = std::fs::read_to_string(path).expect("a pidfile").parse().expect("a pid");
     std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("ns_last_pid");
+}
+
+/// `allocate MIB`: touches that much memory and keeps it.
+fn allocate(mib: i64) {
+    std::mem::forget(vec![1_u8; mib as usize * 1024 * 1024]);
 }
 
 /// Makes its process group the terminal's foreground, as a shell does for a job.

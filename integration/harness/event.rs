@@ -42,6 +42,14 @@ impl Event {
     }
 }
 
+/// What a service wrote, out of the journal's object; any other line as it is.
+pub fn bare(line: String) -> String {
+    let value: Option<Value> = serde_json::from_str(&line).ok();
+    let value = value.filter(|value| value.get("stream").is_some());
+    let message = value.as_ref().and_then(|value| value.get("message")?.as_str());
+    message.map_or(line.clone(), str::to_string)
+}
+
 /// `web` is `web.service`.
 pub fn full_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_string() } else { format!("{unit}.service") }

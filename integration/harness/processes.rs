@@ -17,6 +17,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// rinit's journal process; `exe` is what it is called until it has said its name.
+    pub fn is_journal(&self) -> bool {
+        matches!(self.name.as_str(), "rinit-journal" | "exe")
+    }
+
     pub fn is_zombie(&self) -> bool {
         self.state == 'Z'
     }

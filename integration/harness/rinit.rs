@@ -30,6 +30,7 @@ pub struct Rinit {
     units: bool,
     stdin: Stdio,
     terminal: Option<OwnedFd>,
+    unread: bool,
 }
 
 impl Rinit {
@@ -49,6 +50,7 @@ impl Rinit {
             units: false,
             stdin: Stdio::null(),
             terminal: None,
+            unread: false,
         }
     }
 
@@ -134,6 +136,12 @@ impl Rinit {
         self
     }
 
+    /// Nobody reads stdout, and it stays open.
+    pub fn unread_stdout(mut self) -> Rinit {
+        self.unread = true;
+        self
+    }
+
     /// All three streams are a terminal, rinit's controlling one, as `docker run -it`.
     pub fn terminal(mut self) -> (Rinit, Terminal) {
         let (terminal, inner) = Terminal::open();
@@ -181,6 +189,11 @@ impl Rinit {
                 command.stdin(again()).stdout(again()).stderr(Stdio::from(terminal))
             }
         };
+        let unread = self.unread.then(|| std::io::pipe().unwrap());
+        let unread = unread.map(|(reader, writer)| {
+            command.stdout(writer);
+            reader
+        });
         let fd = report_writer.as_raw_fd();
         // SAFETY: fcntl(2) is async-signal-safe, and the fd is open until the spawn is done.
         unsafe {
@@ -192,7 +205,7 @@ impl Rinit {
         let launcher = command.spawn().unwrap();
         drop(command);
         drop(report_writer);
-        Running::new(launcher, report, self.directory, marker)
+        Running::new(launcher, report, unread, self.directory, marker)
     }
 
     fn arguments(&self) -> Vec<String> {

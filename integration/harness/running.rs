@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::payload::Report;
 use super::processes::{self, Process};
-use super::{DEADLINE, Event};
+use super::{DEADLINE, Event, event};
 
 /// One thing that reached the test.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Running {
     items: Receiver<Item>,
     log: Vec<Entry>,
     open_streams: usize,
+    /// rinit's stdout, if nobody reads it.
+    unread: Option<PipeReader>,
     status: Option<i32>,
     directory: Option<TempDir>,
     marker: String,
@@ -55,6 +57,7 @@ impl Running {
     pub(super) fn new(
         mut launcher: Child,
         report: PipeReader,
+        unread: Option<PipeReader>,
         directory: TempDir,
         marker: String,
     ) -> Running {
@@ -63,13 +66,13 @@ impl Running {
         read_lines(report, sender.clone(), Item::Report);
         if let Some(stdout) = launcher.stdout.take() {
             open_streams += 1;
-            read_lines(stdout, sender.clone(), Item::Stdout);
+            read_lines(stdout, sender.clone(), |line| Item::Stdout(event::bare(line)));
         }
         if let Some(stderr) = launcher.stderr.take() {
             open_streams += 1;
             read_lines(stderr, sender, |line| match Event::parse(&line) {
                 Some(event) => Item::Event(event),
-                None => Item::Stderr(line),
+                None => Item::Stderr(event::bare(line)),
             });
         }
         let stdin = launcher.stdin.take();
@@ -80,6 +83,7 @@ impl Running {
             items,
             log: Vec::new(),
             open_streams,
+            unread,
             status: None,
             directory: Some(directory),
             marker: format!("RINIT_TEST={marker}"),
@@ -249,12 +253,28 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
+    /// From now on somebody reads the stdout that nobody read.
+    pub fn read_stdout(&mut self) -> PipeReader {
+        self.unread.take().unwrap()
+    }
+
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Every process that rinit answers for, zombies included, rinit not.
+    /// Every process that rinit answers for, zombies included; rinit and its journal not.
     pub fn processes(&self) -> Vec<Process> {
+        let mut all = self.with_journal();
+        all.retain(|process| !process.is_journal());
+        all
+    }
+
+    /// The journal process, if it runs just now.
+    pub fn journal(&self) -> Option<Process> {
+        self.with_journal().into_iter().find(|process| process.is_journal() && !process.is_zombie())
+    }
+
+    fn with_journal(&self) -> Vec<Process> {
         let outer = processes::namespace_of(std::process::id() as i32);
         match &self.namespace {
             Some(namespace) if Some(namespace) != outer.as_ref() => {

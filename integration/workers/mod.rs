@@ -6,7 +6,6 @@
 mod crash;
 mod kill;
 mod manager;
-mod memory;
 mod probe;
 mod roll;
 mod stop;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
 use crate::init::{self, ControlConfig, Ended, LogConfig, SocketChoice, report};
+use crate::journal;
 use crate::manager::event::ManagerConfig;
 use crate::sys::early::{self, Inherited};
 use crate::sys::machine::{Machine, Power};
@@ -36,6 +37,9 @@ const LOAD_STACK: usize = 8 << 20;
 
 /// All of rinit.
 pub fn main() -> u8 {
+    if let Some(code) = journal::main_if_ours(std::env::args_os().skip(1)) {
+        std::process::exit(i32::from(code));
+    }
     let mut inherited = early::at_start_of_main();
     let Some(machine) = Machine::ours() else {
         let arguments = std::env::args_os().skip(1).collect();

@@ -67,7 +67,6 @@ pub enum Call {
     GetInterfaceDescription { text: &'static str },
     List,
     SystemState,
-    Boot,
     Describe { unit: String },
     Cat { unit: String },
     Dependencies { unit: String },
@@ -78,6 +77,7 @@ pub enum Call {
     DaemonReload,
     Apply { dry_run: bool },
     Events { unit: Option<String>, recent: bool },
+    Logs { units: Vec<String>, lines: Option<usize>, since_usec: Option<u64>, follow: bool },
     Shutdown,
 }
 
@@ -97,7 +97,10 @@ impl Call {
         };
         let call = call.ok_or_else(not_found)?;
         given.refuse_others()?;
-        if matches!(call, Call::Events { .. }) && !message.more && !message.oneway {
+        if matches!(call, Call::Events { .. } | Call::Logs { .. })
+            && !message.more
+            && !message.oneway
+        {
             return Err(Error::ExpectedMore);
         }
         Ok(call)
@@ -135,7 +138,6 @@ fn ours(method: &str, given: &mut Parameters<'_>) -> Result<Option<Call>, Error>
     Ok(Some(match method {
         "List" => Call::List,
         "SystemState" => Call::SystemState,
-        "Boot" => Call::Boot,
         "Describe" => Call::Describe { unit: given.text("unit")? },
         "Cat" => Call::Cat { unit: given.text("unit")? },
         "Dependencies" => Call::Dependencies { unit: given.text("unit")? },
@@ -153,6 +155,13 @@ fn ours(method: &str, given: &mut Parameters<'_>) -> Result<Option<Call>, Error>
         "Events" => {
             let unit = given.optional_text("unit")?;
             Call::Events { unit, recent: given.flag("recent")?.unwrap_or(false) }
+        }
+        "Logs" => {
+            let (units, lines) = (given.texts("units")?, given.number("lines")?);
+            let lines = lines.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX));
+            let since_usec = given.number("since_usec")?;
+            let follow = given.flag("follow")?.unwrap_or(false);
+            Call::Logs { units, lines, since_usec, follow }
         }
         "Shutdown" => Call::Shutdown,
         _ => return Ok(None),
@@ -194,6 +203,18 @@ impl Parameters<'_> {
     fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| invalid(name))
+    }
+
+    fn texts(&mut self, name: &'static str) -> Result<Vec<String>, Error> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let texts = value.as_array().and_then(|all| all.iter().map(text).collect());
+        texts.ok_or_else(|| invalid(name))
+    }
+
+    fn number(&mut self, name: &'static str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        value.as_u64().map(Some).ok_or_else(|| invalid(name))
     }
 
     fn count(&mut self, name: &'static str) -> Result<u32, Error> {
@@ -313,6 +334,11 @@ mod tests {
             ("ResetFailed", r#"{"unit":null}"#, Call::ResetFailed { unit: None }),
             ("Events", r#"{"recent":true}"#, Call::Events { unit: None, recent: true }),
             ("Apply", r#"{"dry_run":true}"#, Call::Apply { dry_run: true }),
+            (
+                "Logs",
+                r#"{"units":["a.service"],"lines":3,"since_usec":null}"#,
+                Call::Logs { units: vec![unit], lines: Some(3), since_usec: None, follow: false },
+            ),
         ] {
             assert_eq!(method(&format!("{NAME}.{name}"), given), Ok(call), "{name} {given}");
         }
@@ -325,6 +351,8 @@ mod tests {
             ("Scale", r#"{"unit":"a.service","instances":-1}"#, "instances"),
             ("Scale", r#"{"unit":"a.service","instances":4294967296}"#, "instances"),
             ("Kill", r#"{"unit":"a.service","signal":"HUP","whom":"x"}"#, "whom"),
+            ("Logs", r#"{"units":[1]}"#, "units"),
+            ("Logs", r#"{"lines":-1}"#, "lines"),
         ] {
             let error = Error::InvalidParameter { parameter: parameter.to_owned() };
             assert_eq!(method(&format!("{NAME}.{name}"), given), Err(error), "{name} {given}");

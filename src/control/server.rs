@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -278,6 +278,14 @@ impl Server {
             // Not just closed: a child between fork and exec has a copy of the descriptor.
             let _ = self.registry.deregister(&mut SourceFd(&client.stream.as_raw_fd()));
         }
+    }
+
+    /// Gives a caller's connection away: another process answers on it.
+    pub fn release(&mut self, caller: Caller, now: Timestamp) -> Option<OwnedFd> {
+        let mut client = self.clients.remove(&caller.connection)?;
+        client.flush(now);
+        let _ = self.registry.deregister(&mut SourceFd(&client.stream.as_raw_fd()));
+        Some(client.stream.into())
     }
 
     /// What the poll said about a token of ours.

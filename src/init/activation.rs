@@ -84,7 +84,7 @@ mod tests {
 
     fn passed(names: &[&str]) -> Passed {
         let sockets = (10..).zip(names).map(|(fd, name)| (fd, (*name).to_owned())).collect();
-        Passed { sockets }
+        Passed { sockets, ..Passed::default() }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::control::describe;
 use crate::control::interface::{self, Call};
 use crate::control::protocol::Error;
 use crate::control::server::{Caller, Server, turn_away};
+use crate::journal::protocol::Request as LogRequest;
 use crate::manager::event::{ClientId, Event, Request};
 use crate::manager::status::UnitStatus;
 use crate::manager::time::Timestamp;
@@ -313,12 +314,16 @@ impl Shell {
                 "units": self.manager.status().map(|status| describe::list_entry(&status)).collect::<Vec<_>>(),
             })),
             Call::SystemState => Ok(json!({ "state": self.manager.system_state().as_str() })),
-            Call::Boot => Ok(self.boot_record.reply(&self.all_units())),
             Call::Describe { unit } => self.status_of(&unit).map(|status| self.describe(&status)),
             Call::Cat { unit } => self.status_of(&unit).and_then(|status| cat(&status.unit)),
             Call::Dependencies { unit } => self.status_of(&unit).map(|status| {
                 json!({ "dependencies": describe::dependencies(&status.unit, &self.all_units()) })
             }),
+            Call::Logs { units, lines, since_usec, follow } => {
+                let request = LogRequest { units, lines, since_usec, follow };
+                self.show_logs(caller, request);
+                return None;
+            }
             Call::Events { unit, recent } => {
                 self.listen_to_events(caller, unit, recent);
                 return None;
@@ -373,10 +378,10 @@ impl Shell {
             | Call::GetInterfaceDescription { .. }
             | Call::List
             | Call::SystemState
-            | Call::Boot
             | Call::Describe { .. }
             | Call::Cat { .. }
             | Call::Dependencies { .. }
+            | Call::Logs { .. }
             | Call::Events { .. } => (Asked::All, Request::Shutdown),
         };
         let client = self.control.server.ask(caller, asked, None, false)?;
@@ -442,6 +447,21 @@ impl Shell {
         let Some(ring) = self.report.recent() else { return };
         let (from, dropped) = if recent { (ring.first(), ring.first()) } else { (ring.next(), 0) };
         self.control.server.listen(caller, unit, from, dropped);
+    }
+
+    /// The journal answers, on the caller's connection, which is its from here on.
+    fn show_logs(&mut self, caller: Caller, mut request: LogRequest) {
+        for unit in &mut request.units {
+            match self.status_of(unit) {
+                Ok(status) => *unit = status.unit.name.to_string(),
+                Err(error) => return self.control.server.end(caller, Err(error)),
+            }
+        }
+        let server = &mut self.control.server;
+        if let Err(reason) = self.journal.show(request, || server.release(caller, now())) {
+            let error = Error::Refused { unit: None, reason: reason.to_owned() };
+            self.control.server.end(caller, Err(error));
+        }
     }
 
     fn status_of(&self, text: &str) -> Result<UnitStatus, Error> {

@@ -2,7 +2,7 @@
 //!
 //! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
 //! an action brought, what processes say of themselves, exec reports, deaths (each after the last
-//! words of the dead), units that became empty, queues that did, memory, probes, signals, clients, the
+//! words of the dead), units that became empty, queues that did, probes, signals, clients, the
 //! timer; each event and all that follows from it before the next. **Invariant:** `Poll::poll`
 //! with the next
 //! deadline is the only call that waits, and no error ends the loop.
@@ -16,9 +16,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::control::Control;
+use super::journal::Journal;
 use super::main_process::Strangers;
-use super::members::Members;
-use super::memory::{ContainerOom, Memory, Watchdog};
+use super::members::{self, Members};
+use super::memory::Memory;
 use super::notify::Notify;
 use super::perform::Performed;
 use super::probe::Probes;
@@ -29,7 +30,6 @@ use super::sockets::Holder;
 use super::spawn_plan::Spawner;
 use super::upward::Upward;
 use super::{ControlConfig, Reload};
-use crate::control::boot_record::BootRecord;
 use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
@@ -37,9 +37,8 @@ use crate::manager::time::Timestamp;
 use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
-use crate::sys::{Pid, clock, memory, proc_memory, terminal};
+use crate::sys::{Pid, clock, memory, terminal};
 use crate::unit::UnitName;
-use crate::unit::load::Container;
 use crate::unit::process::{ExitStatus, Signal};
 
 const SIGNALS: Token = Token(0);
@@ -48,8 +47,10 @@ const STDERR: Token = Token(1);
 pub(super) const CONTROL: Token = Token(2);
 /// `NOTIFY_SOCKET`.
 pub(super) const NOTIFY: Token = Token(3);
+/// The channel to the journal process.
+pub(super) const JOURNAL: Token = Token(4);
 /// The error pipe of process n has token n + this.
-const FIRST_PIPE: usize = 4;
+const FIRST_PIPE: usize = 5;
 /// What follows has this much room each: no counter gets so far.
 const ROOM: usize = usize::MAX / 32;
 /// Connections of probes.
@@ -95,8 +96,6 @@ pub struct Shell {
     pub(super) table: ProcessTable,
     pub(super) members: Members,
     pub(super) memory: Memory,
-    pub(super) watchdog: Watchdog,
-    pub(super) container_oom: ContainerOom,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
     pub(super) sockets: Holder,
@@ -107,7 +106,7 @@ pub struct Shell {
     pub(super) strangers: Strangers,
     pub(super) ready_pipes: ReadyPipes,
     pub(super) upward: Upward,
-    pub(super) boot_record: BootRecord,
+    pub(super) journal: Journal,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -146,14 +145,11 @@ impl Shell {
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let server = Server::new(poll.registry().try_clone()?, FIRST_CLIENT);
-        let room = Container::read().room;
         Ok(Shell {
             manager,
             table: ProcessTable::default(),
             members: Members::new(),
-            memory: Memory::new(room.memory),
-            watchdog: Watchdog::default(),
-            container_oom: ContainerOom::open(room),
+            memory: Memory::default(),
             report,
             spawner,
             sockets: Holder::default(),
@@ -164,7 +160,7 @@ impl Shell {
             strangers: Strangers::default(),
             ready_pipes: ReadyPipes::default(),
             upward: Upward::default(),
-            boot_record: BootRecord::default(),
+            journal: Journal::new(false),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -218,7 +214,6 @@ impl Shell {
         let pid = match gone {
             ToForget::Child(pid) => {
                 reap::reap(pid);
-                self.container_oom.reaped(pid);
                 pid
             }
             ToForget::Stranger(pid) => pid,
@@ -248,9 +243,6 @@ impl Shell {
         }
         if let Some(unit) = self.sockets.next_quiet() {
             return Some(Event::Quiet { unit });
-        }
-        if let Some(event) = self.next_memory() {
-            return Some(event);
         }
         if let Some(event) = self.next_probed() {
             return Some(event);
@@ -300,9 +292,6 @@ impl Shell {
         }
         let starting = process.starting.take();
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
-            if let Some(score) = process.oom_score_adjust {
-                proc_memory::set_oom_score_adjust(process.pid, score);
-            }
             return process.purpose != Purpose::Probe;
         };
         process.exec_error = Some(Box::new(starting.describe(report)));
@@ -365,8 +354,7 @@ impl Shell {
                 Peeked::Dead(pid, exit) => (pid, exit),
                 Peeked::AllAlive => {
                     self.deaths = false;
-                    self.container_oom.settle(now());
-                    return None;
+                    return self.is_alone_with_journal().then_some(Event::NothingLeft);
                 }
                 Peeked::NoChildren => {
                     self.deaths = false;
@@ -376,22 +364,37 @@ impl Shell {
             if let Some(event) = self.last_words() {
                 return Some(event); // the zombie is seen again
             }
-            if let Some(event) = self.oom_of(pid, exit) {
-                return Some(event); // likewise
-            }
             match self.table.id_of(pid) {
                 Some(process) => match self.on_death(process, pid, exit) {
                     Some(event) => return Some(event),
                     None => self.forget(ToForget::Child(pid)),
                 },
                 None => {
+                    if self.journal.is(pid) {
+                        self.journal_died(pid, exit);
+                    }
                     reap::reap(pid);
-                    self.container_oom.reaped(pid);
                     self.members.reaped(pid, None);
                 }
             }
         }
         None
+    }
+
+    /// Whether it is waited for that nothing is left, and nothing but the journal is.
+    fn is_alone_with_journal(&mut self) -> bool {
+        let Some(journal) = self.journal.pid().filter(|_| self.awaits_nothing) else {
+            return false;
+        };
+        match members::is_only_child(journal) {
+            Some(true) => std::mem::take(&mut self.awaits_nothing),
+            Some(false) => false,
+            None => {
+                // Without /proc its own end tells: it ends once nobody can write any more.
+                self.journal.dismiss();
+                false
+            }
+        }
     }
 
     /// One of ours is a zombie. What it still had to say about its exec comes first; if that was
@@ -465,6 +468,7 @@ impl Shell {
         for warning in self.sockets.close_unclaimed() {
             self.report.message(Level::Warn, warning);
         }
+        self.tend_journal();
         self.tend_control();
         self.drop_stored();
         self.notify.new_turn();
@@ -488,6 +492,7 @@ impl Shell {
                 STDERR => {}
                 CONTROL => self.control_ready(event),
                 NOTIFY => self.notify.knock(),
+                JOURNAL => self.journal.knock(),
                 token if Shell::is_client(token) => self.control_ready(event),
                 token if Holder::is_ours(token) => self.socket_ready(event),
                 Token(token @ FIRST_PROBE..LAST) => self.on_token(token, event),
@@ -532,7 +537,7 @@ impl Shell {
             self.sockets.next_deadline(),
             self.probes.next_deadline(),
             self.upward.next_deadline(),
-            self.watchdog.next_deadline(),
+            self.journal.next_deadline(),
         ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.
@@ -549,6 +554,7 @@ impl Shell {
         self.signals.wait(timeout.unwrap_or(second).min(second));
         (self.signals_ready, self.deaths) = (true, true);
         self.notify.knock();
+        self.journal.knock();
         self.ready.extend(self.table.starting());
         self.read_signals();
     }
@@ -573,6 +579,12 @@ impl Shell {
         }
     }
 
+    /// Waits for a signal, at the very end only; that it came is all that matters.
+    pub(super) fn wait_for_signal(&mut self, timeout: Duration) {
+        self.signals.wait(timeout);
+        while self.signals.read(&mut Vec::new()).unwrap_or(false) {}
+    }
+
     /// Says why nothing is started.
     pub fn refuse(&mut self, message: &str) {
         self.report.message(Level::Error, format!("{message}; nothing was started"));
@@ -580,6 +592,8 @@ impl Shell {
     }
 
     fn finish(&mut self) {
+        self.report.flush();
+        self.finish_journal();
         self.close_control();
         if let Some(fd) = self.spawner.terminal {
             terminal::take_back(fd);

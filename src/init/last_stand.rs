@@ -37,6 +37,7 @@ pub fn install_hook() {
 /// SIGTERM to everybody, a while to end, SIGKILL to who is left.
 pub fn run(shell: &mut Shell) -> u8 {
     let signals = SignalFd::open().ok();
+    shell.journal.dismiss(); // it relays the last words, and is not waited for longer than others
     for (send, time) in
         [(&[Signal::TERM, Signal::CONT][..], TERM_TIME), (&[Signal::KILL][..], KILL_TIME)]
     {

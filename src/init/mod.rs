@@ -9,6 +9,7 @@ mod capacity;
 mod conditions;
 mod control;
 mod event_loop;
+mod journal;
 mod last_stand;
 mod level;
 mod main_process;
@@ -36,11 +37,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::manager::Manager;
 use crate::manager::event::ManagerConfig;
 use crate::sys::early::Inherited;
-use crate::sys::{own_uid, terminal};
+use crate::sys::{own_uid, raise_open_files, terminal};
 use crate::unit::UnitSet;
 use crate::unit::environment::Environment;
 use crate::unit::load::Loaded;
 use event_loop::Shell;
+use journal::Journal;
 use report::{Format, Level, Reporter};
 use spawn_plan::{Spawner, inheritable};
 use upward::Upward;
@@ -117,9 +119,14 @@ pub fn run(
         capacity::settle(&mut loaded.units);
         loaded
     }));
-    let spawner = spawner(inherited, environment, &config);
+    let mut spawner = spawner(inherited, environment, &config);
+    // Two pipes for each process; a bare COMMAND has none.
+    if count > usize::from(config.command.is_some()) {
+        spawner.open_files = raise_open_files();
+    }
     let manager = Manager::new(units, config);
     last_stand::install_hook();
+    let is_json = log.format == Format::Json;
     let mut shell = match Shell::new(manager, report, spawner, control, reload) {
         Ok(shell) => shell,
         Err(error) => {
@@ -128,6 +135,7 @@ pub fn run(
         }
     };
     shell.upward = upward;
+    shell.journal = Journal::new(is_json);
     shell.sockets.inherit(given);
     if let Err(message) = shell.open_named_socket() {
         shell.refuse(&message);
@@ -148,6 +156,7 @@ fn spawner(inherited: Inherited, environment: Environment, config: &ManagerConfi
         directory: directory.unwrap_or_else(|| c"/".into()),
         umask: inherited.umask,
         oom_protected: inherited.oom_protected,
+        open_files: None,
         command: config.command.clone(),
         controlled: has_command && terminal::is_controlled(),
         terminal: if has_command { terminal::foreground() } else { None },

@@ -3,6 +3,7 @@
 //! **Invariant:** performing never fails and never waits; what went wrong is an event.
 
 use super::event_loop::{Shell, now};
+use super::journal::Capture;
 use super::processes::{Process, Purpose};
 use super::report::Level;
 use super::sockets::Passed;
@@ -11,7 +12,7 @@ use crate::manager::event::{
     Action, Event, Fact, ProcessId, ProcessRole, SpawnError, SpawnRequest,
 };
 use crate::sys::exec::{self, ExecPlan};
-use crate::sys::{errno_of, kill, proc, reason};
+use crate::sys::{Pid, errno_of, kill, proc, reason};
 use crate::unit::UnitName;
 use crate::unit::compact::compact;
 use crate::unit::process::Signal;
@@ -37,14 +38,10 @@ impl Shell {
             Action::KillProcess { process, signal } => self.kill_process(process, signal),
             Action::Forward { process, signal } => self.forward(process, signal),
             Action::KillUnit { unit, signal } => {
-                if signal == Some(Signal::KILL) {
-                    self.table.sent_sigkill(&unit);
-                }
                 self.members.kill_unit(&self.table, unit, signal);
             }
             Action::Release { unit } => {
                 self.members.release(&unit);
-                self.watchdog.end(&unit);
                 self.release_member(&unit);
             }
             Action::KillEverything { signal } => {
@@ -104,8 +101,8 @@ impl Shell {
     fn rename(&mut self, from: &UnitName, to: &UnitName) {
         self.table.rename(from, to);
         self.members.rename(from, to);
-        self.watchdog.rename(from, to);
         self.notify.rename(from, to);
+        self.journal.rename(from, to);
         self.rename_member(from, to);
     }
 
@@ -123,17 +120,23 @@ impl Shell {
         if request.role == ProcessRole::ExecStart {
             self.take_member(&request.unit);
         }
-        let passed = self.passed_to(request);
+        let mut passed = self.passed_to(request);
+        let (unit, role) = (&request.unit, request.role);
+        let (output, error) = self.spawner.captured(unit);
+        let capture = Capture::new(output, error).map_err(temporary("a pipe to the journal"))?;
+        passed.captured = capture.ends();
         let plan = self.spawner.plan(request, main, &passed);
         let mut plan = plan.map_err(SpawnError::Permanent)?;
-        self.restrict(request, &mut plan);
-        let (unit, role) = (&request.unit, request.role);
+        if let Some(uid) = plan.identity.uid {
+            capture.give_to(uid);
+        }
         let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
         if let Some(address) = address {
             spawn_plan::tell(&mut plan, "NOTIFY_SOCKET", &address);
         }
         let ready = self.ready_pipe(request, &mut plan)?;
-        self.fork(plan, request).map_err(temporary("fork"))?;
+        let pid = self.fork(plan, request).map_err(temporary("fork"))?;
+        self.journal.hold(capture, &unit.name, unit.instance_of.is_some(), pid);
         if let Some((read, _write)) = ready {
             self.watch_ready(request.process, read);
         }
@@ -163,24 +166,18 @@ impl Shell {
         }
     }
 
-    fn fork(&mut self, plan: ExecPlan, request: &SpawnRequest) -> std::io::Result<()> {
+    fn fork(&mut self, plan: ExecPlan, request: &SpawnRequest) -> std::io::Result<Pid> {
         let (pid, starting) = exec::spawn(plan)?;
         let (id, unit) = (request.process, &request.unit.name);
         self.members.spawned(pid, unit.clone(), request.invocation);
         let purpose = Purpose::Role(request.role);
         self.table.insert(id, pid, unit.clone(), purpose, Some(starting));
-        let score = self.oom_score_adjust(&request.unit);
-        if let Some(process) = self.table.get_mut(id) {
-            process.oom_score_adjust = score;
-        }
         self.newborn(id);
-        self.watchdog.begin(now(), &request.unit, &self.memory);
-        Ok(())
+        Ok(pid)
     }
 
     fn kill_process(&mut self, process: ProcessId, signal: Signal) {
-        if let Some(process) = self.table.get_mut(process) {
-            process.sent_sigkill |= signal == Signal::KILL;
+        if let Some(process) = self.table.get(process) {
             send(process, signal);
         }
     }
@@ -198,9 +195,9 @@ impl Shell {
     fn record(&mut self, fact: &Fact) {
         self.note_end(fact);
         self.upward.fact(fact);
-        self.boot_record.fact(now(), fact);
         let table = &self.table;
         self.report.fact(fact, |process| Some(table.get(process)?.pid));
+        self.tell_journal(fact);
     }
 }
 

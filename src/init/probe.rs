@@ -18,6 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::event_loop::{FIRST_PROBE, Shell, now};
+use super::journal::Capture;
 use super::processes::Purpose;
 use super::sockets::Passed;
 use crate::manager::event::{Event, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, SpawnRequest};
@@ -187,10 +188,15 @@ impl Shell {
             monitor: None,
         };
         let main = self.table.get(process).map(|process| process.pid);
-        let plan = self.spawner.plan_of(&request, command, main, &Passed::default());
+        let (output, error) = self.spawner.captured(unit);
+        let capture = Capture::new(output, error);
+        let capture = capture.map_err(|error| format!("Exec: {}", reason(errno_of(&error))))?;
+        let passed = Passed { captured: capture.ends(), ..Passed::default() };
+        let plan = self.spawner.plan_of(&request, command, main, &passed);
         let plan = plan.map_err(|error| format!("Exec: {}", error.message))?;
         let (pid, starting) = exec::spawn(plan)
             .map_err(|error| format!("Exec: fork: {}", reason(errno_of(&error))))?;
+        self.journal.hold(capture, &unit.name, unit.instance_of.is_some(), pid);
         self.members.spawned(pid, unit.name.clone(), invocation);
         self.table.insert(id, pid, unit.name.clone(), Purpose::Probe, Some(starting));
         self.newborn(id);

@@ -22,6 +22,7 @@ use mio::{Interest, Registry, Token};
 
 use self::group::Group;
 use super::event_loop::now;
+use super::journal::Ends;
 use crate::manager::time::Timestamp;
 use crate::sys::socket::Address;
 use crate::sys::steer::{self, Member, ProbeSource};
@@ -89,6 +90,8 @@ struct Emptying {
 pub struct Passed {
     /// rinit's descriptors and their names, in order from 3 on.
     pub sockets: Vec<(RawFd, String)>,
+    /// The ends of pipes to the journal.
+    pub captured: Ends,
 }
 
 /// All of them.

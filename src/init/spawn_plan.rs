@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::activation::Activation;
+use super::journal::Ends;
 use super::sockets::Passed;
 use crate::manager::event::{ProcessRole, SpawnRequest};
 use crate::manager::state::ServiceResult;
@@ -40,6 +41,8 @@ pub struct Spawner {
     pub umask: u32,
     /// rinit is exempt from the OOM killer; its services are not to be.
     pub oom_protected: bool,
+    /// The launcher's limit of open files, if rinit raised it for itself.
+    pub open_files: Option<(u64, u64)>,
     /// The unit that is the COMMAND of the command line.
     pub command: Option<UnitName>,
     /// A terminal controls us: COMMAND stays in our session.
@@ -128,17 +131,29 @@ impl Spawner {
             pid_variables,
             descriptors: activation.descriptors,
             grouping: self.grouping(is_command),
-            stdio: stdio(exec, is_commands, activation.stream)?,
+            stdio: stdio(exec, is_commands, activation.stream, passed.captured)?,
             umask: exec.umask.unwrap_or(self.umask),
-            limits: exec.limits.iter().map(|(name, limit)| rlimit(*name, *limit)).collect(),
+            limits: self.limits(exec),
             nice: exec.nice,
             oom_score_adjust: self.oom_score_adjust(exec)?,
             identity,
             directory: self.directory(exec, account.as_ref())?,
             ignore_sigpipe: exec.ignore_sigpipe,
-            merges_memory: false,
             failure_code: if is_command { FailureCode::Shell } else { FailureCode::Stage },
         })
+    }
+
+    fn limits(&self, exec: &ExecContext) -> Vec<Rlimit> {
+        let own = self.open_files.filter(|_| !exec.limits.contains_key(&Resource::Nofile));
+        let own = own
+            .map(|(soft, hard)| (Resource::Nofile, Limit { soft: Some(soft), hard: Some(hard) }));
+        let declared = exec.limits.iter().map(|(resource, limit)| (*resource, *limit));
+        declared.chain(own).map(|(resource, limit)| rlimit(resource, limit)).collect()
+    }
+
+    /// Which streams of a process of this unit go to the journal: output, error.
+    pub fn captured(&self, unit: &Unit) -> (bool, bool) {
+        captured(&unit.service.exec, self.command.as_ref() == Some(&unit.name))
     }
 
     fn grouping(&self, is_command: bool) -> Grouping {
@@ -364,10 +379,36 @@ fn candidates(
     directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
 }
 
+/// Output: said so, or nothing said and input is nobody's terminal or socket (systemd.exec(5)).
+/// Error: said so, or nothing said and output is captured, too; in a pipe of its own.
+fn captured(exec: &ExecContext, is_commands: bool) -> (bool, bool) {
+    let journal = Some(StandardStream::Journal);
+    let output = match &exec.standard_output {
+        None => match &exec.standard_input {
+            None => !is_commands,
+            Some(StandardStream::Tty | StandardStream::Socket | StandardStream::Inherit) => false,
+            Some(
+                StandardStream::Null
+                | StandardStream::Journal
+                | StandardStream::File(_)
+                | StandardStream::Append(_)
+                | StandardStream::Truncate(_),
+            ) => true,
+        },
+        said => *said == journal,
+    };
+    let error = match &exec.standard_error {
+        None => output,
+        said => *said == journal,
+    };
+    (output, error)
+}
+
 fn stdio(
     exec: &ExecContext,
     is_commands: bool,
     socket: Option<RawFd>,
+    captured: Ends,
 ) -> Result<[Stdio; 3], ExecError> {
     let terminal = exec.tty_path.as_deref().unwrap_or("/dev/console");
     let input = match &exec.standard_input {
@@ -380,10 +421,14 @@ fn stdio(
         Stdio::Descriptor(socket) => Stdio::Descriptor(*socket),
         Stdio::Inherit | Stdio::Open { .. } | Stdio::AsOutput => Stdio::Inherit,
     };
-    let output = match &exec.standard_output {
-        None => inherited,
-        Some(stream) => output_stream(stream, terminal, inherited, socket)?,
+    let output = match (&exec.standard_output, captured.output) {
+        (_, Some(end)) => Stdio::Descriptor(end),
+        (None, None) => inherited,
+        (Some(stream), None) => output_stream(stream, terminal, inherited, socket)?,
     };
+    if let Some(end) = captured.error {
+        return Ok([input, output, Stdio::Descriptor(end)]);
+    }
     let error = match &exec.standard_error {
         // Output's own file, not rinit's stream: the error goes there, too.
         None if output != Stdio::Inherit => Stdio::AsOutput,
@@ -402,7 +447,7 @@ fn input_stream(
     socket: Option<RawFd>,
 ) -> Result<Stdio, ExecError> {
     match stream {
-        StandardStream::Inherit => Ok(Stdio::Inherit),
+        StandardStream::Inherit | StandardStream::Journal => Ok(Stdio::Inherit),
         // What is no main process gets none.
         StandardStream::Socket => match socket {
             Some(socket) => Ok(Stdio::Descriptor(socket)),
@@ -428,7 +473,8 @@ fn output_stream(
 ) -> Result<Stdio, ExecError> {
     let create = libc::O_WRONLY | libc::O_CREAT;
     match stream {
-        StandardStream::Inherit => Ok(inherited),
+        // A captured stream has a pipe, and does not come here.
+        StandardStream::Inherit | StandardStream::Journal => Ok(inherited),
         StandardStream::Socket => Ok(socket.map_or(inherited, Stdio::Descriptor)),
         StandardStream::Null => open("/dev/null", libc::O_WRONLY),
         StandardStream::Tty => open(terminal, libc::O_WRONLY),

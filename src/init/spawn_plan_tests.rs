@@ -22,6 +22,7 @@ fn spawner() -> Spawner {
         directory: c"/app".into(),
         umask: 0o027,
         oom_protected: false,
+        open_files: None,
         command: Some(UnitName::parse("main.service").unwrap()),
         controlled: true,
         terminal: Some(0),
@@ -154,6 +155,29 @@ fn where_the_streams_lead() {
     assert_eq!(streams(None, append), (Stdio::Inherit, opened));
     let inherit = Some(StandardStream::Inherit);
     assert_eq!(streams(inherit.clone(), inherit), (Stdio::Inherit, Stdio::AsOutput));
+    let captured = |change: fn(&mut ExecContext)| {
+        let request = request("web.service", |unit| change(&mut unit.service.exec));
+        let (output, error) = spawner().captured(&request.unit);
+        let captured = Ends { output: output.then_some(70), error: error.then_some(71) };
+        let passed = Passed { captured, ..Passed::default() };
+        let [_, output, error] = spawner().plan(&request, None, &passed).unwrap().stdio;
+        (output, error)
+    };
+    let (pipe, other) = (Stdio::Descriptor(70), Stdio::Descriptor(71));
+    assert_eq!(captured(|_| ()), (pipe.clone(), other.clone()));
+    assert_eq!(
+        captured(|exec| exec.standard_error = Some(StandardStream::Inherit)),
+        (pipe, Stdio::AsOutput)
+    );
+    assert_eq!(
+        captured(|exec| {
+            exec.standard_output = Some(StandardStream::Inherit);
+            exec.standard_error = Some(StandardStream::Journal);
+        }),
+        (Stdio::Inherit, other)
+    );
+    let inherited = (Stdio::Inherit, Stdio::Inherit);
+    assert_eq!(captured(|exec| exec.standard_input = Some(StandardStream::Inherit)), inherited);
     let null = open("/dev/null", libc::O_WRONLY).unwrap();
     assert_eq!(streams(None, Some(StandardStream::Null)), (Stdio::Inherit, null));
 }

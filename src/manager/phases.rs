@@ -10,6 +10,7 @@ use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::shutdown::{HURRIED, Hurry, Phase, Shutdown};
+use super::time::Timestamp;
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
@@ -238,6 +239,12 @@ impl Manager {
         self.tend_sockets();
         let code = self.verdict.unwrap_or_else(|| self.requested_status());
         self.out.act(Action::Exit { code });
+    }
+
+    /// When rinit exits at the latest, once its end has begun.
+    #[must_use]
+    pub fn end_of_stop(&self) -> Option<Timestamp> {
+        self.shutdown.as_ref().map(|shutdown| shutdown.end)
     }
 
     /// A requested stop: 0, or 137 if a unit had to be killed. A COMMAND that never ran is

@@ -153,6 +153,7 @@ fn context(context: &mut ExecContext, change: &mut Change<'_>) {
             | StandardStream::Append(path)
             | StandardStream::Truncate(path) => change(path),
             StandardStream::Inherit
+            | StandardStream::Journal
             | StandardStream::Null
             | StandardStream::Tty
             | StandardStream::Socket => (),

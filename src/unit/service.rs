@@ -148,6 +148,8 @@ impl ExitStatusSet {
 pub enum StandardStream {
     /// rinit's own stream for input and output; for error: where output leads.
     Inherit,
+    /// Captured, and relayed by the journal process to rinit's own stream; not for input.
+    Journal,
     /// `/dev/null`.
     Null,
     /// The terminal of `TTYPath=` (default `/dev/console`).
@@ -244,9 +246,9 @@ pub struct ExecContext {
     pub ignore_sigpipe: bool,
     /// `StandardInput=`; unset: null for a unit, inherited for a COMMAND.
     pub standard_input: Option<StandardStream>,
-    /// `StandardOutput=`; unset: inherited.
+    /// `StandardOutput=`; unset: captured, or inherited where input is a terminal or socket.
     pub standard_output: Option<StandardStream>,
-    /// `StandardError=`; unset: where output leads when that is a file, else inherited.
+    /// `StandardError=`; unset: where output leads, but captured apart from it.
     pub standard_error: Option<StandardStream>,
     /// `TTYPath=`; unset: `/dev/console`.
     pub tty_path: Option<String>,

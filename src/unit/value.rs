@@ -298,8 +298,8 @@ pub fn parse_stream_input(text: &str) -> Result<StandardStream, ValueError> {
     }
 }
 
-/// Reads `StandardOutput=` and `StandardError=` (systemd.exec(5)). `journal`, `syslog` and
-/// `kmsg` mean `inherit` until rinit has a journal.
+/// Reads `StandardOutput=` and `StandardError=` (systemd.exec(5)). `syslog` and `kmsg` mean
+/// `journal`, which is all that there is in a container.
 ///
 /// # Errors
 /// An unknown word, one that is not supported yet, or a path that is not absolute.
@@ -307,8 +307,8 @@ pub fn parse_stream_output(text: &str) -> Result<StandardStream, ValueError> {
     const KNOWN: &str = "inherit, null, tty, journal, file:/path, append:/path or truncate:/path";
     match text {
         "inherit" => Ok(StandardStream::Inherit),
-        "journal" | "syslog" | "kmsg" => Ok(StandardStream::Inherit),
-        "journal+console" | "syslog+console" | "kmsg+console" => Ok(StandardStream::Inherit),
+        "journal" | "syslog" | "kmsg" => Ok(StandardStream::Journal),
+        "journal+console" | "syslog+console" | "kmsg+console" => Ok(StandardStream::Journal),
         "null" => Ok(StandardStream::Null),
         "tty" => Ok(StandardStream::Tty),
         _ => match text.split_once(':') {
@@ -512,9 +512,10 @@ mod tests {
         assert_eq!(parse_stream_input("tty-fail"), Ok(StandardStream::Tty));
         assert_eq!(parse_stream_input("null"), Ok(StandardStream::Null));
         assert_eq!(parse_stream_input("file:/a b"), Ok(file("/a b")));
-        for text in ["journal", "syslog", "kmsg+console", "inherit"] {
-            assert_eq!(parse_stream_output(text), Ok(StandardStream::Inherit), "{text}");
+        for text in ["journal", "syslog", "kmsg+console"] {
+            assert_eq!(parse_stream_output(text), Ok(StandardStream::Journal), "{text}");
         }
+        assert_eq!(parse_stream_output("inherit"), Ok(StandardStream::Inherit));
         assert_eq!(parse_stream_output("file:/x"), Ok(file("/x")));
         assert_eq!(parse_stream_output("append:/x"), Ok(StandardStream::Append("/x".into())));
         assert_eq!(parse_stream_output("truncate:/x"), Ok(StandardStream::Truncate("/x".into())));

@@ -112,7 +112,7 @@ pub enum Verb {
         /// A unit; none: the whole
         #[arg(value_name = "UNIT")]
         units: Vec<String>,
-        /// How many recent events to show
+        /// How many recent events, and lines that it wrote, to show
         #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
         lines: usize,
     },
@@ -146,6 +146,8 @@ pub enum Verb {
     Kill(Kill),
     /// Show what happens
     Events(Events),
+    /// Show what units have written
+    Logs(Logs),
     /// Wait until units are in a state
     Wait {
         /// The units.
@@ -189,12 +191,6 @@ pub enum Verb {
     ListDependencies(Dependencies),
     /// Read units as rinit would and say what is wrong: 0 if they may start, else 78
     Check(Check),
-    /// Explain where the time of the boot went
-    Analyze {
-        /// What to show
-        #[command(subcommand)]
-        what: Option<Analyze>,
-    },
     /// Read the units on disk again; an error changes nothing
     DaemonReload,
     /// Read the units again, start the new, stop the removed, restart the changed
@@ -271,6 +267,23 @@ pub struct Events {
     pub new: bool,
 }
 
+/// `logs`.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct Logs {
+    /// A unit, * and ? stand for any characters; none: all
+    #[arg(value_name = "UNIT")]
+    pub units: Vec<String>,
+    /// Go on with what comes, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only so many lines, the last (all that rinit remembers; with --follow 10)
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<usize>,
+    /// Only from then on: 10min (ago), or a time as in 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+}
+
 /// `list-dependencies`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct Dependencies {
@@ -306,25 +319,6 @@ pub struct Check {
     /// Only these files, each by itself
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-}
-
-/// What `analyze` shows; the words are systemd-analyze's.
-#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
-pub enum Analyze {
-    /// How long the boot took
-    Time,
-    /// The units by the time that their start took
-    Blame,
-    /// What the unit that was ready last, or this one, waited for
-    CriticalChain {
-        /// The unit
-        #[arg(value_name = "UNIT")]
-        unit: Option<String>,
-    },
-    /// The boot as bars: an SVG on standard output
-    Plot,
-    /// As check
-    Verify(Check),
 }
 
 /// What `wait` waits for.

@@ -12,13 +12,12 @@ pub mod failure;
 pub mod names;
 pub mod properties;
 
-pub mod analyze;
 pub mod dependencies;
 pub mod events;
 pub mod instances;
 pub mod jobs;
 pub mod list;
-mod plot;
+mod logs;
 pub mod reload;
 pub mod show;
 pub mod states;
@@ -40,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::unit::environment::Environment;
-use args::{Analyze, Arguments, Options, Verb};
+use args::{Arguments, Options, Verb};
 use connect::Session;
 use failure::Failure;
 use screen::{Look, Screen};
@@ -117,9 +116,7 @@ pub fn run(
 /// The verbs that need no running rinit.
 fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Option<u8> {
     match verb {
-        Verb::Check(arguments) | Verb::Analyze { what: Some(Analyze::Verify(arguments)) } => {
-            Some(check::check(arguments, environment, screen))
-        }
+        Verb::Check(arguments) => Some(check::check(arguments, environment, screen)),
         Verb::Help { name } => Some(help::help(name.as_deref(), screen)),
         Verb::Completions { shell } => Some(help::completions(*shell, screen)),
         Verb::Man { directory } => Some(help::man(directory.as_deref(), screen)),
@@ -134,6 +131,7 @@ fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Opt
         | Verb::Scale(_)
         | Verb::Kill(_)
         | Verb::Events(_)
+        | Verb::Logs(_)
         | Verb::Wait { .. }
         | Verb::IsActive { .. }
         | Verb::IsFailed { .. }
@@ -142,7 +140,6 @@ fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Opt
         | Verb::ListDependencies(_)
         | Verb::DaemonReload
         | Verb::Apply { .. }
-        | Verb::Analyze { .. }
         | Verb::Shutdown => None,
     }
 }
@@ -170,6 +167,7 @@ fn with_rinit(
         Verb::Scale(scale) => jobs::scale(scale, json, session, screen),
         Verb::Kill(arguments) => states::kill(arguments, session, screen),
         Verb::Events(arguments) => events::events(arguments, json, session, screen),
+        Verb::Logs(arguments) => logs::logs(arguments, json, session, screen),
         Verb::Wait { units, goal } => wait::wait(&units.units, *goal, session, screen),
         Verb::IsActive { units, quiet } => states::is_active(&units.units, *quiet, session, screen),
         Verb::IsFailed { units, quiet } => states::is_failed(&units.units, *quiet, session, screen),
@@ -177,9 +175,6 @@ fn with_rinit(
         Verb::ResetFailed { units } => states::reset_failed(units, session, screen),
         Verb::ListDependencies(arguments) => {
             dependencies::list_dependencies(arguments, json, session, screen)
-        }
-        Verb::Analyze { what } => {
-            analyze::analyze(what.as_ref().unwrap_or(&Analyze::Time), json, session, screen)
         }
         Verb::DaemonReload => reload::daemon_reload(json, session, screen),
         Verb::Apply { dry_run } => reload::apply(*dry_run, json, session, screen),

@@ -11,6 +11,7 @@ use super::events::{self, line, recent};
 use super::failure::Failure;
 use super::instances;
 use super::list::text;
+use super::logs;
 use super::properties::Properties;
 use super::screen::{Look, Screen, Tint};
 use super::show::one_or_many;
@@ -48,14 +49,20 @@ pub fn status(
         if matches!(properties.text("ActiveState"), "inactive" | "failed") {
             code = code.max(NOT_ACTIVE);
         }
+        // A rinit that remembers no lines is told about all the same.
+        let written = session.another().ok();
+        let written = written.and_then(|mut client| logs::last(&mut client, unit, lines).ok());
+        let written = written.unwrap_or_default();
         if json {
             let mut fields = properties.0;
             fields.insert("Events".to_owned(), Value::Array(events));
+            fields.insert("Lines".to_owned(), Value::Array(written));
             all.push(Value::Object(fields));
         } else {
             let gap = if at == 0 { "" } else { "\n" };
             let instances = instances::of(session, &properties)?;
-            let text = render(&properties, &instances, &events, now(), screen.look);
+            let mut text = render(&properties, &instances, &events, now(), screen.look);
+            text += &render_lines(&written);
             screen.out(&format!("{gap}{text}"));
         }
     }
@@ -110,6 +117,13 @@ fn render(
         text += &format!("{time} {}\n", line(event, !own, look));
     }
     text
+}
+
+/// What it wrote.
+fn render_lines(lines: &[Value]) -> String {
+    let gap = if lines.is_empty() { "" } else { "\n" };
+    let lines = lines.iter().map(|line| logs::render(line, |time| time.short()) + "\n");
+    gap.to_owned() + &lines.collect::<String>()
 }
 
 /// `● web.service - The web server`.

@@ -1,0 +1,122 @@
+//! `logs`: what units have written, and what they write.
+//!
+//! Not rinit's own lines, which `events` shows. **Invariant:** in JSON a line is passed on as it
+//! came, key for key; as text nothing in it can do more to a terminal than colour it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::args::Logs;
+use super::connect::Session;
+use super::events::text;
+use super::failure::Failure;
+use super::screen::Screen;
+use super::time::Timestamp;
+use super::{DONE, TIMED_OUT, USAGE, names};
+use crate::control::client::{CallError, Client};
+use crate::journal::line::write_harmless;
+use crate::unit::timespan::parse_timespan;
+
+/// With --follow, and no number said, so many lines from before are shown.
+const FOLLOWED: usize = 10;
+
+/// The verb.
+pub fn logs(
+    arguments: &Logs,
+    json: bool,
+    session: &mut Session,
+    screen: &mut Screen<'_>,
+) -> Result<u8, Failure> {
+    let units = match arguments.units.as_slice() {
+        [] => Vec::new(),
+        words => names::resolve(session, words)?,
+    };
+    let since = arguments.since.as_deref().map(since).transpose()?;
+    let unsaid = arguments.follow && since.is_none();
+    let lines = arguments.lines.or(unsaid.then_some(FOLLOWED));
+    let parameters = json!({ "units": units, "lines": lines, "follow": arguments.follow,
+        "since_usec": since.map(|since| u64::try_from(since.as_micros()).unwrap_or(0)) });
+    let deadline = session.deadline();
+    let client = session.client();
+    client.send("Logs", &parameters, true, deadline).map_err(Failure::of_call)?;
+    while !screen.is_gone() {
+        let reply = match client.reply(deadline) {
+            Ok(reply) => reply.parameters,
+            Err(CallError::TimedOut) => return Ok(TIMED_OUT),
+            Err(error) => return Err(Failure::of_call(error)),
+        };
+        if let Some(count) = reply.get("dropped").and_then(Value::as_u64).filter(|n| *n > 0) {
+            screen.err(&format!("rinitctl: {count} lines are missing here: they came too fast\n"));
+        }
+        match reply.get("line").filter(|line| line.is_object()) {
+            Some(line) if json => screen.json(line),
+            Some(line) => screen.out(&format!("{}\n", render(line, |time| time.precise()))),
+            None => return Ok(DONE),
+        }
+    }
+    Ok(DONE)
+}
+
+/// The last lines that a unit has written.
+///
+/// # Errors
+/// What the call fails with.
+pub fn last(client: &mut Client, unit: &str, lines: usize) -> Result<Vec<Value>, CallError> {
+    client.send("Logs", &json!({ "units": [unit], "lines": lines }), true, None)?;
+    let mut found = Vec::new();
+    loop {
+        let reply = client.reply(None)?;
+        match reply.parameters.get("line").filter(|line| line.is_object()) {
+            Some(line) => found.push(line.clone()),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// `2026-01-31 12:00:00.012 web@2 | listening`.
+pub fn render(line: &Value, time: fn(Timestamp<'_>) -> String) -> String {
+    let time = Timestamp::parse(text(line, "time")).map_or_else(String::new, time);
+    let unit = text(line, "unit");
+    let mut message = Vec::new();
+    write_harmless(&mut message, text(line, "message").as_bytes());
+    let label = unit.strip_suffix(".service").unwrap_or(unit);
+    format!("{time} {label} | {}", String::from_utf8_lossy(&message))
+}
+
+/// `10min` ago, or a time as rinit writes it; since 1970.
+fn since(text: &str) -> Result<Duration, Failure> {
+    if let Some(time) = Timestamp::parse(text) {
+        return Ok(time.since_epoch());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match parse_timespan(text) {
+        Ok(Some(span)) => Ok(now.saturating_sub(span)),
+        Ok(None) => Ok(Duration::ZERO),
+        Err(_) => {
+            let hint = "it takes a time span, as 10min, or a time, as 2026-01-31T12:00:00Z";
+            Err(Failure::new(USAGE, format!("--since {text}: {hint}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let line = json!({"time": "2026-01-31T12:00:00.012345Z", "unit": "web@2.service",
+            "instance": "2", "stream": "stdout", "pid": 7, "message": "a\u{1b}[2Jb"});
+        let text = render(&line, |time| time.precise());
+        assert_eq!(text, "2026-01-31 12:00:00.012 web@2 | a\\x1b[2Jb");
+    }
+
+    #[test]
+    fn since_when() {
+        assert_eq!(since("1970-01-01T00:01:00Z").unwrap(), Duration::from_secs(60));
+        assert_eq!(since("infinity").unwrap(), Duration::ZERO);
+        assert!(since("10min").unwrap() < since("9min").unwrap());
+        assert_eq!(since("yesterday").unwrap_err().code, USAGE);
+    }
+}

@@ -1,0 +1,472 @@
+//! rinit's side of the journal: the pipes of captured streams, and the process that relays them.
+//!
+//! Not the relaying (`crate::journal`), and no byte of a log is read here. rinit holds the read
+//! end of every pipe until the journal says that it is empty and nobody can write to it any more.
+//! The journal process is a child of ours that belongs to no unit: its end is nobody's event, and
+//! it is started again, sooner or later. It is the last to go. **Invariant:** what a service has
+//! written is in its pipe or has been written to our output, whatever befalls the journal.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
+use super::event_loop::{JOURNAL, Shell, now};
+use super::report::Level;
+use crate::journal::protocol::{self, Order, Request, Source, Stream, Word};
+use crate::journal::{ARGUMENT, CHANNEL_FD, OUTPUTS, REST_FD, format_argument};
+use crate::manager::event::Fact;
+use crate::manager::state::SubState;
+use crate::manager::time::Timestamp;
+use crate::sys::channel::{Channel, Received};
+use crate::sys::exec::{
+    self, Descriptor, Directory, ExecPlan, ExecState, FailureCode, Grouping, Identity, Starting,
+    Stdio,
+};
+use crate::sys::reap::{self, Peeked};
+use crate::sys::{self, Pid, capture, errno_of, kill, reason};
+use crate::unit::UnitName;
+use crate::unit::process::{ExitStatus, Signal};
+
+/// How long after its end it is started again: at once where it was up for [`RESET`], else later
+/// and later.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_secs(5);
+const RESET: Duration = Duration::from_secs(10);
+
+/// At the end it gets this much time, if the budget of the stop has it, to write what is left.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// So many clients may wait for the journal to take them over.
+const SHOWN_MAX: usize = 32;
+
+/// It is started so often for that.
+const LAST_STARTS: usize = 3;
+/// While it does not take our orders at the end, they are offered again so often.
+const OFFER: Duration = Duration::from_millis(10);
+
+/// The write ends that a process to be gets as its streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ends {
+    /// As standard output.
+    pub output: Option<RawFd>,
+    /// As standard error.
+    pub error: Option<RawFd>,
+}
+
+/// The pipes of a process to be.
+#[derive(Debug, Default)]
+pub(super) struct Capture {
+    output: Option<(OwnedFd, OwnedFd)>,
+    error: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Capture {
+    /// Pipes for those of its streams that are captured.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn new(output: bool, error: bool) -> io::Result<Capture> {
+        let pipe = |wanted: bool| wanted.then(capture::pipe).transpose();
+        Ok(Capture { output: pipe(output)?, error: pipe(error)? })
+    }
+
+    pub(super) fn ends(&self) -> Ends {
+        let end = |pipe: &Option<(OwnedFd, OwnedFd)>| pipe.as_ref().map(|(_, end)| end.as_raw_fd());
+        Ends { output: end(&self.output), error: end(&self.error) }
+    }
+
+    /// The process runs as somebody else, who may open its streams by name as well.
+    pub(super) fn give_to(&self, uid: u32) {
+        for (_, write) in self.output.iter().chain(&self.error) {
+            capture::give_to(write.as_fd(), uid);
+        }
+    }
+}
+
+/// A stream whose read end we hold.
+#[derive(Debug)]
+struct Held {
+    pipe: OwnedFd,
+    source: Source,
+}
+
+/// What the journal is to be told.
+#[derive(Debug)]
+enum Queued {
+    Open(u64),
+    Rename(UnitName, UnitName),
+    Failed(UnitName),
+    Show(Request, OwnedFd),
+}
+
+/// The journal process.
+#[derive(Debug)]
+struct Process {
+    pid: Pid,
+    since: Timestamp,
+    channel: Channel,
+    /// It has not said yet that it runs.
+    starting: Option<Starting>,
+    /// The poll says when there is room in the channel.
+    waits_for_room: bool,
+}
+
+impl Process {
+    fn tell(&self, order: &Order, with: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+        self.channel.send(&protocol::encode(order), with)
+    }
+}
+
+/// Everything about it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    is_json: bool,
+    process: Option<Process>,
+    /// What is left of lines that outputs took only in part; it outlives each process.
+    rests: Vec<File>,
+    streams: BTreeMap<u64, Held>,
+    /// How many there were.
+    count: u64,
+    orders: VecDeque<Queued>,
+    /// When it is started again.
+    restart_at: Option<Timestamp>,
+    delay: Duration,
+    /// It has been told that it cannot be started.
+    is_stuck: bool,
+    knocks: bool,
+}
+
+impl Journal {
+    /// Not started: that is for the first stream.
+    pub(super) fn new(is_json: bool) -> Journal {
+        Journal {
+            is_json,
+            process: None,
+            rests: Vec::new(),
+            streams: BTreeMap::new(),
+            count: 0,
+            orders: VecDeque::new(),
+            restart_at: None,
+            delay: Duration::ZERO,
+            is_stuck: false,
+            knocks: false,
+        }
+    }
+
+    /// The poll says that its channel has news.
+    pub(super) fn knock(&mut self) {
+        self.knocks = true;
+    }
+
+    /// When it is to be started again.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.restart_at
+    }
+
+    /// Whether this child is the journal process.
+    pub(super) fn is(&self, pid: Pid) -> bool {
+        self.process.as_ref().is_some_and(|process| process.pid == pid)
+    }
+
+    /// Its pid, while it runs.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// A process was born with these streams.
+    pub(super) fn hold(&mut self, capture: Capture, unit: &UnitName, instance: bool, pid: Pid) {
+        let number = unit.instance().and_then(|instance| instance.split('+').next());
+        let instance = number.filter(|_| instance).map(str::to_owned);
+        let pipes = [(Stream::Stdout, capture.output), (Stream::Stderr, capture.error)];
+        for (stream, pipe) in pipes {
+            let Some((pipe, _write)) = pipe else { continue };
+            let source = Source { unit: unit.to_string(), instance: instance.clone(), stream, pid };
+            self.count += 1;
+            self.streams.insert(self.count, Held { pipe, source });
+            self.orders.push_back(Queued::Open(self.count));
+        }
+    }
+
+    /// A unit has another name from now on.
+    pub(super) fn rename(&mut self, from: &UnitName, to: &UnitName) {
+        for held in self.streams.values_mut().filter(|held| held.source.unit == from.as_str()) {
+            held.source.unit = to.to_string();
+            held.source.set_instance_of(to.as_str());
+        }
+        if self.process.is_some() {
+            self.orders.push_back(Queued::Rename(from.clone(), to.clone()));
+        }
+    }
+
+    /// A unit failed: its last lines are shown.
+    fn unit_failed(&mut self, unit: &UnitName) {
+        if self.process.is_some() {
+            self.orders.push_back(Queued::Failed(unit.clone()));
+        }
+    }
+
+    /// A client wants to see lines: from here on it is the journal's.
+    ///
+    /// # Errors
+    /// Too many wait already.
+    pub(super) fn show(
+        &mut self,
+        request: Request,
+        client: impl FnOnce() -> Option<OwnedFd>,
+    ) -> Result<(), &'static str> {
+        let waiting = self.orders.iter().filter(|order| matches!(order, Queued::Show(..))).count();
+        if waiting >= SHOWN_MAX {
+            return Err("the journal does not answer; try again");
+        }
+        if let Some(client) = client() {
+            self.orders.push_back(Queued::Show(request, client));
+        }
+        Ok(())
+    }
+
+    /// Starts the process; all that we hold is for it.
+    fn start(&mut self, registry: &Registry) -> io::Result<()> {
+        while self.rests.len() < OUTPUTS {
+            self.rests.push(capture::memory_file(c"rinit-journal")?);
+        }
+        let (ours, theirs) = Channel::pair()?;
+        registry.register(&mut SourceFd(&ours.as_raw_fd()), JOURNAL, Interest::READABLE)?;
+        let rests = self.rests.iter().map(AsRawFd::as_raw_fd).zip(REST_FD..);
+        let descriptors = std::iter::once((theirs.as_raw_fd(), CHANNEL_FD)).chain(rests);
+        let descriptors = descriptors.map(|(source, target)| Descriptor { source, target });
+        let (pid, starting) = exec::spawn(plan(self.is_json, descriptors.collect()))?;
+        self.process = Some(Process {
+            pid,
+            since: now(),
+            channel: ours,
+            starting: Some(starting),
+            waits_for_room: false,
+        });
+        let known = self.streams.keys().map(|id| Queued::Open(*id));
+        let waiting = std::mem::take(&mut self.orders).into_iter();
+        let waiting = waiting.filter(|order| match order {
+            Queued::Show(..) | Queued::Failed(_) => true,
+            Queued::Open(_) | Queued::Rename(..) => false,
+        });
+        self.orders = known.chain(waiting).collect();
+        Ok(())
+    }
+
+    /// Tells the journal what it does not know yet, as far as there is room; whether all is told.
+    fn give_orders(&mut self, registry: &Registry) -> bool {
+        let Some(process) = &mut self.process else { return self.orders.is_empty() };
+        while let Some(order) = self.orders.front() {
+            let sent = match order {
+                Queued::Open(id) => match self.streams.get(id) {
+                    Some(held) => {
+                        let order = Order::Open { id: *id, source: held.source.clone() };
+                        process.tell(&order, Some(held.pipe.as_fd()))
+                    }
+                    None => Ok(true),
+                },
+                Queued::Rename(from, to) => {
+                    let order = Order::Rename { from: from.to_string(), to: to.to_string() };
+                    process.tell(&order, None)
+                }
+                Queued::Failed(unit) => {
+                    process.tell(&Order::Failed { unit: unit.to_string() }, None)
+                }
+                Queued::Show(request, client) => {
+                    process.tell(&Order::Show(request.clone()), Some(client.as_fd()))
+                }
+            };
+            match sent {
+                Ok(true) => drop(self.orders.pop_front()),
+                Ok(false) => break,
+                Err(_) => return true, // it is gone: its successor is told all
+            }
+        }
+        let waits = !self.orders.is_empty();
+        if waits != process.waits_for_room {
+            let interest = Interest::READABLE;
+            let interest = if waits { interest | Interest::WRITABLE } else { interest };
+            let fd = process.channel.as_raw_fd();
+            let _ = registry.reregister(&mut SourceFd(&fd), JOURNAL, interest);
+            process.waits_for_room = waits;
+        }
+        !waits
+    }
+
+    /// What the journal says; the reason of a failure that it speaks of.
+    fn listen(&mut self) -> Option<String> {
+        let mut failure = None;
+        while let Some(process) = &mut self.process {
+            match process.channel.receive() {
+                Ok(Received::Message(bytes, _)) => match protocol::decode(&bytes) {
+                    Some(Word::Started) => process.starting = None,
+                    Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
+                    Some(Word::Failed { why }) => failure = Some(why),
+                    None => {}
+                },
+                Ok(Received::Nothing) => break,
+                // It gave up, and dies of this if it does not anyway.
+                Ok(Received::End) | Err(_) => {
+                    kill::child(process.pid, Signal::KILL);
+                    break;
+                }
+            }
+        }
+        failure
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let next = (self.delay * 2).clamp(FIRST_DELAY, MAX_DELAY);
+        std::mem::replace(&mut self.delay, next)
+    }
+
+    /// Its process is dead; why, if it never came to be.
+    fn ended(&mut self, registry: &Registry) -> Option<String> {
+        let mut process = self.process.take()?;
+        // Not just closed: a child on its way to exec has a copy.
+        let _ = registry.deregister(&mut SourceFd(&process.channel.as_raw_fd()));
+        let at = now();
+        if at.since(process.since) >= RESET {
+            self.delay = Duration::ZERO;
+        }
+        let delay = self.next_delay();
+        self.restart_at = Some(at.after(delay));
+        let starting = process.starting.as_mut()?;
+        match starting.look() {
+            ExecState::Failed(report) => Some(starting.describe(report).message),
+            ExecState::Pending | ExecState::Execed => None,
+        }
+    }
+
+    /// From now on it only relays what it has, and ends.
+    pub(super) fn dismiss(&mut self) {
+        if let Some(process) = &self.process {
+            process.channel.close();
+        }
+    }
+}
+
+fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
+    let arguments = ["rinit", ARGUMENT, format_argument(is_json)];
+    ExecPlan {
+        program: "rinit".to_owned(),
+        candidates: std::iter::once(c"/proc/self/exe".into()).chain(sys::own_path()).collect(),
+        argv: arguments.into_iter().filter_map(|word| CString::new(word).ok()).collect(),
+        // Nothing by which it could be taken for a process of a unit.
+        envp: Vec::new(),
+        pid_variables: Vec::new(),
+        descriptors,
+        grouping: Grouping::Session,
+        stdio: [Stdio::AsOutput, Stdio::Inherit, Stdio::Inherit],
+        umask: 0o077,
+        limits: Vec::new(),
+        nice: None,
+        oom_score_adjust: None,
+        identity: Identity::default(),
+        directory: Directory::Inherited(c"/".into()),
+        ignore_sigpipe: true,
+        failure_code: FailureCode::Stage,
+    }
+}
+
+impl Shell {
+    /// Before waiting: the journal runs, and knows of every stream.
+    pub(super) fn tend_journal(&mut self) {
+        if std::mem::take(&mut self.journal.knocks)
+            && let Some(why) = self.journal.listen()
+        {
+            let text = format!("the journal cannot write to rinit's output: {why}; lines are lost");
+            self.report.message(Level::Error, text);
+        }
+        let idle = self.journal.streams.is_empty() && self.journal.orders.is_empty();
+        let wanted = self.journal.process.is_none() && !idle;
+        let due = self.journal.restart_at.is_none_or(|at| at <= now());
+        if wanted && due && !self.awaits_nothing {
+            self.journal.restart_at = None;
+            match self.journal.start(self.poll.registry()) {
+                Ok(()) => self.journal.is_stuck = false,
+                Err(error) => self.journal_cannot_start(&error),
+            }
+        } else if !wanted {
+            self.journal.restart_at = None;
+        }
+        self.journal.give_orders(self.poll.registry());
+    }
+
+    /// Told once; who writes fills its pipe, and waits when that is full.
+    fn journal_cannot_start(&mut self, error: &io::Error) {
+        let delay = self.journal.next_delay();
+        self.journal.restart_at = Some(now().after(delay));
+        if !std::mem::replace(&mut self.journal.is_stuck, true) {
+            let why = reason(errno_of(error));
+            let text = format!(
+                "the journal process cannot be started: {why}; services that write much wait \
+                 until it can"
+            );
+            self.report.message(Level::Error, text);
+        }
+    }
+
+    /// What of all that happens concerns the journal.
+    pub(super) fn tell_journal(&mut self, fact: &Fact) {
+        if let Fact::State { unit, to: SubState::Failed, .. } = fact {
+            self.journal.unit_failed(unit);
+        }
+    }
+
+    /// The journal process is a zombie.
+    pub(super) fn journal_died(&mut self, pid: Pid, exit: ExitStatus) {
+        self.journal.listen();
+        let text = match self.journal.ended(self.poll.registry()) {
+            Some(why) => format!(
+                "the journal process cannot start: {why}; services that write wait until it can"
+            ),
+            None => format!("the journal process {pid} {exit}; it starts again, no line is lost"),
+        };
+        // At the end everything is sent SIGKILL.
+        if !self.awaits_nothing {
+            self.report.message(Level::Warn, text);
+        }
+    }
+
+    /// At the very end: what is still in the pipes is written, as far as somebody reads.
+    pub(super) fn finish_journal(&mut self) {
+        let budget = self.manager.end_of_stop();
+        let end = now().after(LAST_WORDS);
+        let end = budget.map_or(end, |budget| budget.min(end));
+        self.journal.listen();
+        let mut starts = 0;
+        while now() < end {
+            if self.journal.process.is_none() {
+                let wanted = !self.journal.streams.is_empty() && starts < LAST_STARTS;
+                starts += 1;
+                if !wanted || self.journal.start(self.poll.registry()).is_err() {
+                    return;
+                }
+            }
+            if !self.journal.give_orders(self.poll.registry()) {
+                self.wait_for_signal(OFFER);
+                continue;
+            }
+            self.journal.dismiss();
+            let Some(pid) = self.journal.pid() else { return };
+            while now() < end && reap::peek_at(pid) == Peeked::AllAlive {
+                self.wait_for_signal(end.since(now()));
+            }
+            if let Peeked::Dead(_, exit) = reap::peek_at(pid) {
+                self.journal.ended(self.poll.registry());
+                reap::reap(pid);
+                if exit == ExitStatus::Exited(0) {
+                    return;
+                }
+            }
+        }
+        if let Some(pid) = self.journal.pid() {
+            kill::child(pid, Signal::KILL);
+        }
+    }
+}

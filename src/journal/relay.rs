@@ -1,0 +1,521 @@
+//! The loop of the journal process: streams in, whole lines out.
+//!
+//! Not what a line looks like (`line`) nor how it goes out (`output`). Every stream that has news
+//! gets a turn, in order, and in a turn no more than its pipe held, so that a flood of one holds
+//! up no other. **Invariant:** what is taken out of a pipe has been taken by its output before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::line::{self, Format, Line};
+use super::output::Output;
+use super::protocol::{self, Order, Request, Source, Stream, Word};
+use super::ring::{Record, Rings};
+use super::viewer::Viewers;
+use crate::sys::capture::{self, Look, Peeker};
+use crate::sys::channel::{Channel, Received};
+use crate::sys::{clock, reason, writer};
+
+const CHANNEL: Token = Token(0);
+/// Output n has this token and n more.
+const FIRST_OUTPUT: usize = 1;
+/// The stream with number n has this token and n more.
+const FIRST_STREAM: usize = 16;
+
+/// The client with number n has this token and n more.
+const FIRST_VIEWER: usize = usize::MAX / 2;
+
+/// So many of its last lines are shown when a unit fails.
+const TAIL: usize = 10;
+/// So many turns the streams of a unit that failed get for its last words.
+const LAST_TURNS: usize = 64;
+
+/// So many events are taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// The longest part of a character in UTF-8 that can lack its last byte.
+const CHARACTER_MAX: usize = 3;
+
+/// One stream of one process.
+#[derive(Debug)]
+struct Captured {
+    source: Source,
+    pipe: OwnedFd,
+    output: usize,
+    /// It is in the queue.
+    is_ready: bool,
+}
+
+/// What a turn of a stream came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// There may be more.
+    Again,
+    /// Its output is full.
+    Blocked,
+    /// Nothing can be done before it has news.
+    Idle,
+    /// Nobody can write to it any more, and all of it has been relayed.
+    Over,
+}
+
+/// All of the journal process.
+#[derive(Debug)]
+pub(super) struct Relay {
+    poll: Poll,
+    /// `None`: rinit has closed it; what is in the pipes is still relayed.
+    channel: Option<Channel>,
+    /// Standard output, and standard error unless it is the same.
+    outputs: Vec<Output>,
+    /// Those in the poll.
+    watched: Vec<usize>,
+    streams: BTreeMap<u64, Captured>,
+    ready: VecDeque<u64>,
+    format: Format,
+    peeker: Peeker,
+    /// What the stream whose turn it is holds.
+    bytes: Vec<u8>,
+    /// What is to go out together.
+    chunk: Vec<u8>,
+    scratch: Vec<u8>,
+    /// For rinit, once there is room.
+    words: VecDeque<Word>,
+    /// A failure of an output has been told.
+    told: bool,
+    rings: Rings,
+    viewers: Viewers,
+    /// Units whose last lines are to be shown.
+    failed: VecDeque<String>,
+}
+
+impl Relay {
+    /// Ready for orders.
+    ///
+    /// # Errors
+    /// The kernel has no epoll or pipe for us.
+    pub(super) fn new(channel: Channel, rests: Vec<File>, format: Format) -> io::Result<Relay> {
+        let poll = Poll::new()?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut SourceFd(&channel.as_raw_fd()), CHANNEL, interest)?;
+        let mut outputs = Vec::new();
+        for (fd, rest) in [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().zip(rests) {
+            // Two that are one would write into each other's lines.
+            if fd == libc::STDOUT_FILENO || !writer::are_same(libc::STDOUT_FILENO, fd) {
+                outputs.push(Output::new(fd, rest)?);
+            }
+        }
+        Ok(Relay {
+            poll,
+            channel: Some(channel),
+            outputs,
+            watched: Vec::new(),
+            streams: BTreeMap::new(),
+            ready: VecDeque::new(),
+            format,
+            peeker: Peeker::new()?,
+            bytes: Vec::new(),
+            chunk: Vec::new(),
+            scratch: Vec::new(),
+            words: VecDeque::from([Word::Started]),
+            told: false,
+            rings: Rings::default(),
+            viewers: Viewers::new(FIRST_VIEWER),
+            failed: VecDeque::new(),
+        })
+    }
+
+    /// Until rinit is gone and all is relayed.
+    ///
+    /// # Errors
+    /// epoll's.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        self.flush_outputs();
+        loop {
+            self.obey();
+            self.take_turns();
+            self.show_tails();
+            self.watch_outputs();
+            self.viewers.flush_all();
+            self.tell_failures();
+            self.speak();
+            if self.is_done() {
+                self.viewers.end();
+                return Ok(());
+            }
+            let timeout = self.has_work().then_some(Duration::ZERO);
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            let tokens: Vec<usize> = events.iter().map(|event| event.token().0).collect();
+            tokens.into_iter().for_each(|token| self.on_token(token));
+        }
+    }
+
+    fn on_token(&mut self, token: usize) {
+        if token >= FIRST_VIEWER {
+            return self.viewers.on_token(token);
+        }
+        match token.checked_sub(FIRST_STREAM) {
+            Some(number) => self.wake(u64::try_from(number).unwrap_or(0)),
+            None if token >= FIRST_OUTPUT => self.flush_outputs(),
+            None => {} // orders are looked for each time
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let relayed = self.streams.is_empty() && self.outputs.iter().all(Output::is_empty);
+        self.channel.is_none() && relayed && self.failed.is_empty()
+    }
+
+    /// Whether a stream can go on at once.
+    fn has_work(&self) -> bool {
+        let is_full =
+            |stream: &Captured| self.outputs.get(stream.output).is_some_and(Output::is_full);
+        self.ready.iter().filter_map(|id| self.streams.get(id)).any(|stream| !is_full(stream))
+    }
+
+    /// Takes rinit's orders.
+    fn obey(&mut self) {
+        while let Some(channel) = &self.channel {
+            match channel.receive() {
+                Ok(Received::Message(bytes, fd)) => {
+                    if let Some(order) = protocol::decode(&bytes) {
+                        self.follow(order, fd);
+                    }
+                }
+                Ok(Received::Nothing) => return,
+                // A descriptor was lost for lack of room; our end is that rinit sends all again.
+                Ok(Received::End) | Err(_) => self.hang_up(),
+            }
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&channel.as_raw_fd()));
+        }
+    }
+
+    fn follow(&mut self, order: Order, fd: Option<OwnedFd>) {
+        match (order, fd) {
+            (Order::Open { id, source }, Some(pipe)) => self.open(id, source, pipe),
+            (Order::Open { id, .. }, None) => self.words.push_back(Word::Closed { id }),
+            (Order::Rename { from, to }, _) => {
+                for stream in self.streams.values_mut().filter(|it| it.source.unit == from) {
+                    stream.source.unit.clone_from(&to);
+                    stream.source.set_instance_of(&to);
+                }
+                self.rings.rename(&from, &to);
+            }
+            (Order::Failed { unit }, _) => self.failed.push_back(unit),
+            (Order::Show(request), Some(client)) => {
+                let records = self.rings.last(&request);
+                self.viewers.admit(client, request, &records, self.poll.registry());
+            }
+            (Order::Show(_), None) => {}
+        }
+    }
+
+    /// The last lines of units that failed, after the last of them have come.
+    fn show_tails(&mut self) {
+        while self.outputs.last().is_some_and(|output| !output.is_full()) {
+            let Some(unit) = self.failed.pop_front() else { return };
+            let of_unit = self.streams.iter().filter(|(_, stream)| stream.source.unit == unit);
+            let of_unit: Vec<u64> = of_unit.map(|(id, _)| *id).collect();
+            for id in of_unit {
+                let mut turns = (0..LAST_TURNS).map(|_| self.turn(id));
+                turns.find(|turn| *turn != Turn::Again);
+            }
+            let request = Request { units: vec![unit], lines: Some(TAIL), ..Request::default() };
+            let tail = self.rings.last(&request);
+            let (Some(output), false) = (self.outputs.last_mut(), tail.is_empty()) else {
+                continue;
+            };
+            self.chunk.clear();
+            for unit in &request.units {
+                line::write_tail(&mut self.chunk, unit, &tail, self.format, output.is_terminal());
+            }
+            output.write(&self.chunk); // if there is no room now, they were there before
+        }
+    }
+
+    fn open(&mut self, id: u64, source: Source, pipe: OwnedFd) {
+        let token = Token(usize::try_from(id).unwrap_or(0).saturating_add(FIRST_STREAM));
+        let fd = pipe.as_raw_fd();
+        let last = self.outputs.len().saturating_sub(1);
+        let output = match source.stream {
+            Stream::Stdout => 0,
+            Stream::Stderr => last,
+        };
+        let registry = self.poll.registry();
+        if registry.register(&mut SourceFd(&fd), token, Interest::READABLE).is_err() {
+            // No memory in the kernel: the process could not be heard, so it is heard never.
+            self.words.push_back(Word::Closed { id });
+            return;
+        }
+        self.streams.insert(id, Captured { source, pipe, output, is_ready: false });
+        self.wake(id);
+    }
+
+    fn wake(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !std::mem::replace(&mut stream.is_ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// One turn for each stream that has news.
+    fn take_turns(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { return };
+            match self.turn(id) {
+                Turn::Again | Turn::Blocked => self.ready.push_back(id),
+                Turn::Idle => {
+                    if let Some(stream) = self.streams.get_mut(&id) {
+                        stream.is_ready = false;
+                    }
+                }
+                Turn::Over => self.close(id),
+            }
+        }
+    }
+
+    fn close(&mut self, id: u64) {
+        if let Some(stream) = self.streams.remove(&id) {
+            // Not just closed: rinit has the same open file.
+            let fd = stream.pipe.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+        self.words.push_back(Word::Closed { id });
+    }
+
+    /// Relays what the pipe of a stream holds.
+    fn turn(&mut self, id: u64) -> Turn {
+        let Some(stream) = self.streams.get(&id) else { return Turn::Over };
+        let Some(output) = self.outputs.get_mut(stream.output) else { return Turn::Over };
+        if output.is_full() {
+            return Turn::Blocked;
+        }
+        let look = match self.peeker.look(stream.pipe.as_fd(), &mut self.bytes) {
+            Ok(look) => look,
+            Err(_) => return Turn::Over, // it is no pipe
+        };
+        if self.bytes.is_empty() {
+            return if look.ended { Turn::Over } else { Turn::Idle };
+        }
+        let now = clock::wall_time();
+        let time = match self.format {
+            Format::Json => clock::rfc3339(now),
+            Format::Text => String::new(),
+        };
+        let format = Formatted {
+            format: self.format,
+            source: &stream.source,
+            time: &time,
+            terminal: output.is_terminal(),
+        };
+        let taken = relay(&self.bytes, look, output, &mut self.chunk, &format);
+        if capture::consume(stream.pipe.as_fd(), taken, &mut self.scratch).is_err() {
+            return Turn::Over;
+        }
+        for (line, end) in Lines::new(&self.bytes, look) {
+            if end > taken {
+                break;
+            }
+            let serial = self.rings.push(&stream.source, line, now);
+            if !self.viewers.is_empty() {
+                let source = stream.source.clone();
+                let (text, is_cut) = (line.text.to_vec(), line.is_cut);
+                self.viewers.show(&Record { serial, time: now, source, text, is_cut });
+            }
+        }
+        match (taken, output.is_full()) {
+            (_, true) => Turn::Blocked,
+            (0, false) => Turn::Idle,
+            (_, false) => Turn::Again,
+        }
+    }
+
+    /// A full output says when there is room; what epoll does not take (a file) is never full.
+    fn watch_outputs(&mut self) {
+        for (index, output) in self.outputs.iter().enumerate() {
+            if output.is_full() && !self.watched.contains(&index) {
+                let token = Token(FIRST_OUTPUT.saturating_add(index));
+                let fd = output.descriptor();
+                let _ =
+                    self.poll.registry().register(&mut SourceFd(&fd), token, Interest::WRITABLE);
+                self.watched.push(index);
+            }
+        }
+    }
+
+    fn flush_outputs(&mut self) {
+        for output in &mut self.outputs {
+            output.flush();
+        }
+        self.watch_outputs();
+    }
+
+    fn tell_failures(&mut self) {
+        for output in &mut self.outputs {
+            match output.take_failure() {
+                // Nobody reads any more: nothing is lost on anybody.
+                Some(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+                Some(error) if !std::mem::replace(&mut self.told, true) => {
+                    let why = reason(error.raw_os_error().unwrap_or(libc::EIO));
+                    self.words.push_back(Word::Failed { why });
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// Tells rinit what it should know, as far as there is room.
+    fn speak(&mut self) {
+        while let (Some(channel), Some(word)) = (&self.channel, self.words.front()) {
+            match channel.send(&protocol::encode(word), None) {
+                Ok(true) => drop(self.words.pop_front()),
+                Ok(false) => return,
+                Err(_) => self.hang_up(),
+            }
+        }
+    }
+}
+
+/// How the lines of a stream are written.
+struct Formatted<'a> {
+    format: Format,
+    source: &'a Source,
+    time: &'a str,
+    terminal: bool,
+}
+
+impl Formatted<'_> {
+    fn write(&self, into: &mut Vec<u8>, line: Line<'_>) {
+        match self.format {
+            Format::Text => line::write_text(into, self.source, line, self.terminal),
+            Format::Json => line::write_json(into, self.source, line, self.time),
+        }
+    }
+}
+
+/// Writes the lines that are there; how many bytes of them the output took.
+fn relay(
+    bytes: &[u8],
+    look: Look,
+    output: &mut Output,
+    chunk: &mut Vec<u8>,
+    format: &Formatted<'_>,
+) -> usize {
+    let most = output.chunk_max();
+    let (mut taken, mut in_chunk) = (0, 0);
+    chunk.clear();
+    for (line, end) in Lines::new(bytes, look) {
+        let before = chunk.len();
+        format.write(chunk, line);
+        if before > 0 && chunk.len() > most {
+            if !output.write(chunk.get(..before).unwrap_or_default()) {
+                return taken;
+            }
+            taken = in_chunk;
+            chunk.drain(..before);
+        }
+        in_chunk = end;
+    }
+    if !chunk.is_empty() && output.write(chunk) {
+        taken = in_chunk;
+    }
+    taken
+}
+
+/// The lines of what a pipe holds, each with where the next begins.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    look: Look,
+    at: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(bytes: &'a [u8], look: Look) -> Lines<'a> {
+        Lines { bytes, look, at: 0 }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (Line<'a>, usize);
+
+    fn next(&mut self) -> Option<(Line<'a>, usize)> {
+        let rest = self.bytes.get(self.at..)?;
+        let (text, size, is_cut) = match memchr::memchr(b'\n', rest) {
+            Some(size) => (rest.get(..size)?, size + 1, false),
+            None if rest.is_empty() => return None,
+            None if self.look.ended => (rest, rest.len(), false),
+            None if self.look.full && self.at == 0 => {
+                let size = whole_characters(rest);
+                (rest.get(..size)?, size, true)
+            }
+            None => return None, // its end is still to come
+        };
+        self.at += size;
+        Some((Line { text, is_cut }, self.at))
+    }
+}
+
+/// How many bytes there are without a character that is cut at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(CHARACTER_MAX);
+    let is_start = |byte: &u8| *byte >= 0xc0;
+    let Some(back) = bytes.get(tail..).unwrap_or_default().iter().rposition(is_start) else {
+        return bytes.len();
+    };
+    let start = tail + back;
+    let is_whole = std::str::from_utf8(bytes.get(start..).unwrap_or_default()).is_ok();
+    if is_whole || start == 0 { bytes.len() } else { start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8], ended: bool, full: bool) -> Vec<(String, usize, bool)> {
+        let all = Lines::new(bytes, Look { ended, full });
+        let text = |text: &[u8]| text.escape_ascii().to_string();
+        all.map(|(line, end)| (text(line.text), end, line.is_cut)).collect()
+    }
+
+    #[test]
+    fn where_lines_end() {
+        let line = |text: &str, end, is_cut| (text.to_string(), end, is_cut);
+        for (bytes, ended, full, expected) in [
+            (&b""[..], true, false, vec![]),
+            (
+                b"a\n\nb\n",
+                false,
+                false,
+                vec![line("a", 2, false), line("", 3, false), line("b", 5, false)],
+            ),
+            (b"a\nb", false, false, vec![line("a", 2, false)]),
+            (b"a\nb", false, true, vec![line("a", 2, false)]),
+            (b"a\nb", true, false, vec![line("a", 2, false), line("b", 3, false)]),
+            (b"ab", false, false, vec![]),
+            (b"ab", false, true, vec![line("ab", 2, true)]),
+            (b"ab\xc3", false, true, vec![line("ab", 2, true)]),
+            (b"ab\xc3\xa4", false, true, vec![line(r"ab\xc3\xa4", 4, true)]),
+            (b"ab\xf0\x9f\x92", false, true, vec![line("ab", 2, true)]),
+            (b"\xc3", false, true, vec![line(r"\xc3", 1, true)]),
+            (b"ab\xa4\xa4\xa4\xa4", false, true, vec![line(r"ab\xa4\xa4\xa4\xa4", 6, true)]),
+        ] {
+            assert_eq!(lines(bytes, ended, full), expected, "{bytes:?}");
+        }
+    }
+}
