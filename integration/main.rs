@@ -12,6 +12,7 @@ mod load;
 mod load_client;
 mod tools;
 
+mod analyze;
 mod bad_input;
 mod command_mode;
 mod control;
@@ -24,6 +25,7 @@ mod health;
 mod instances;
 mod journal;
 mod journeys;
+mod memory;
 mod notify;
 mod readme;
 mod reaping;

@@ -268,6 +268,7 @@ fn normalised(text: &str, rinit: &Running) -> String {
         (r#"("[a-zA-Z_]*(?:usec|Monotonic|NextUSec)":)\d+"#, "${1}1000000"),
         (r#"[0-9a-f]{32}"#, "0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
         (r"after (?:less than )?[0-9.]+(ms|s)", "after 20ms"),
+        (r"([@+])[0-9.]+(us|ms|s)\b", "${1}20ms"),
         (r"(restarts|restarting) in [0-9a-z. ]+?(,| \()", "$1 in 1h$2"),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, with).into_owned();

@@ -72,7 +72,7 @@
 //!   and what they are given by number, and the
 //!   limits, umask and directory that rinit was given, unless their unit says otherwise.
 //! - **Invariant:** one turn takes what an action brought, then what services say, exec reports,
-//!   deaths, units that became empty, queues that did, answers of probes, signals, requests, the
+//!   deaths, units that became empty, queues that did, looks at memory, answers of probes, signals, requests, the
 //!   timer. A budget for each turn keeps a flood from starving deadlines.
 //! - **Invariant:** a stop ends: at the end of its budget rinit exits, whatever still lives.
 //! - **Invariant:** rinit never reads a byte of what services write: it holds the read ends of their

@@ -11,6 +11,8 @@
 
 #[path = "probe/launch.rs"]
 mod launch;
+#[path = "probe/memory.rs"]
+mod memory;
 #[path = "probe/report.rs"]
 mod report;
 #[path = "probe/serve.rs"]
@@ -86,7 +88,8 @@ fn perform_with_arguments<'a>(
         "env" => say(&std::env::var(&rest[0]).unwrap_or_else(|_| "(unset)".to_string())),
         "close" => drop(nix::unistd::close(number(0) as c_int)),
         "orphans" => many_orphans(number(0)),
-        "allocate" => allocate(number(0)),
+        "allocate" => memory::allocate(number(0)),
+        "leak" => memory::leak(number(0)),
         "touch" => std::fs::write(&rest[0], "").expect("touch"),
         "pidfile" => std::fs::write(&rest[0], std::process::id().to_string()).expect("pidfile"),
         "reuse" => reuse_pid(&rest[0]),
@@ -236,11 +239,6 @@ fn many_orphans(n: i64) {
 fn reuse_pid(path: &str) {
     let pid: i32 = std::fs::read_to_string(path).expect("a pidfile").parse().expect("a pid");
     std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("ns_last_pid");
-}
-
-/// `allocate MIB`: touches that much memory and keeps it.
-fn allocate(mib: i64) {
-    std::mem::forget(vec![1_u8; mib as usize * 1024 * 1024]);
 }
 
 /// Makes its process group the terminal's foreground, as a shell does for a job.

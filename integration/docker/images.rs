@@ -1,6 +1,6 @@
 //! The images that the tests run, each made once a run, from the smallest up.
 //!
-//! - `bare`: this build's static rinit and demo server, nothing else. No shell, no /etc, no /tmp.
+//! - `bare`: this build's static rinit, demo server and probe, nothing else. No shell, no /etc, no /tmp.
 //! - `tools`: the same and busybox.
 //! - `python`: Debian with Python, bootstrapped from this machine's own package mirror. That takes a
 //!   minute, so it stays in the daemon's image store for the next run.
@@ -86,6 +86,7 @@ fn bare_root() -> TempDir {
     make_folder(&root.path().join("sbin"));
     install(payload::rinit_binary(), &root.path().join("sbin/rinit"));
     install(&payload::example("demo-server"), &root.path().join("demo-server"));
+    install(&payload::example("probe"), &root.path().join("probe"));
     root
 }
 

@@ -6,7 +6,7 @@
 //! Containers get no network; a test reaches a server inside by entering its network namespace, so
 //! no port of this machine is taken and any number of tests run beside each other.
 //!
-//! Not here: what needs cgroup limits or a kernel of its own.
+//! Not here: what needs cgroups of its own, or a kernel.
 
 mod client;
 mod container;
@@ -17,4 +17,5 @@ mod terminal;
 mod command_mode;
 mod fastapi_image;
 mod interactive;
+mod memory;
 mod unit_mode;

@@ -6,6 +6,7 @@
 mod crash;
 mod kill;
 mod manager;
+mod memory;
 mod probe;
 mod roll;
 mod stop;

@@ -67,6 +67,7 @@ pub enum Call {
     GetInterfaceDescription { text: &'static str },
     List,
     SystemState,
+    Boot,
     Describe { unit: String },
     Cat { unit: String },
     Dependencies { unit: String },
@@ -138,6 +139,7 @@ fn ours(method: &str, given: &mut Parameters<'_>) -> Result<Option<Call>, Error>
     Ok(Some(match method {
         "List" => Call::List,
         "SystemState" => Call::SystemState,
+        "Boot" => Call::Boot,
         "Describe" => Call::Describe { unit: given.text("unit")? },
         "Cat" => Call::Cat { unit: given.text("unit")? },
         "Dependencies" => Call::Dependencies { unit: given.text("unit")? },

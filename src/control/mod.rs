@@ -5,6 +5,7 @@
 //! queues, clients and work a turn have bounds, and who breaks one is told and dropped.
 
 pub mod answer;
+pub mod boot_record;
 pub mod client;
 pub mod describe;
 pub mod events;

@@ -314,6 +314,7 @@ impl Shell {
                 "units": self.manager.status().map(|status| describe::list_entry(&status)).collect::<Vec<_>>(),
             })),
             Call::SystemState => Ok(json!({ "state": self.manager.system_state().as_str() })),
+            Call::Boot => Ok(self.boot_record.reply(&self.all_units())),
             Call::Describe { unit } => self.status_of(&unit).map(|status| self.describe(&status)),
             Call::Cat { unit } => self.status_of(&unit).and_then(|status| cat(&status.unit)),
             Call::Dependencies { unit } => self.status_of(&unit).map(|status| {
@@ -378,6 +379,7 @@ impl Shell {
             | Call::GetInterfaceDescription { .. }
             | Call::List
             | Call::SystemState
+            | Call::Boot
             | Call::Describe { .. }
             | Call::Cat { .. }
             | Call::Dependencies { .. }

@@ -2,7 +2,7 @@
 //!
 //! Not the decision (`manager`) and not the doing (`perform`). Order of one turn: what performing
 //! an action brought, what processes say of themselves, exec reports, deaths (each after the last
-//! words of the dead), units that became empty, queues that did, probes, signals, clients, the
+//! words of the dead), units that became empty, queues that did, memory, probes, signals, clients, the
 //! timer; each event and all that follows from it before the next. **Invariant:** `Poll::poll`
 //! with the next
 //! deadline is the only call that waits, and no error ends the loop.
@@ -19,7 +19,7 @@ use super::control::Control;
 use super::journal::Journal;
 use super::main_process::Strangers;
 use super::members::{self, Members};
-use super::memory::Memory;
+use super::memory::{ContainerOom, Memory, Watchdog};
 use super::notify::Notify;
 use super::perform::Performed;
 use super::probe::Probes;
@@ -30,6 +30,7 @@ use super::sockets::Holder;
 use super::spawn_plan::Spawner;
 use super::upward::Upward;
 use super::{ControlConfig, Reload};
+use crate::control::boot_record::BootRecord;
 use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
@@ -37,8 +38,9 @@ use crate::manager::time::Timestamp;
 use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
-use crate::sys::{Pid, clock, memory, terminal};
+use crate::sys::{Pid, clock, memory, proc_memory, terminal};
 use crate::unit::UnitName;
+use crate::unit::load::Container;
 use crate::unit::process::{ExitStatus, Signal};
 
 const SIGNALS: Token = Token(0);
@@ -96,6 +98,8 @@ pub struct Shell {
     pub(super) table: ProcessTable,
     pub(super) members: Members,
     pub(super) memory: Memory,
+    pub(super) watchdog: Watchdog,
+    pub(super) container_oom: ContainerOom,
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
     pub(super) sockets: Holder,
@@ -107,6 +111,7 @@ pub struct Shell {
     pub(super) ready_pipes: ReadyPipes,
     pub(super) upward: Upward,
     pub(super) journal: Journal,
+    pub(super) boot_record: BootRecord,
     pub(super) poll: Poll,
     /// What performing an action brought.
     pub(super) inbox: VecDeque<Event>,
@@ -145,11 +150,14 @@ impl Shell {
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let server = Server::new(poll.registry().try_clone()?, FIRST_CLIENT);
+        let room = Container::read().room;
         Ok(Shell {
             manager,
             table: ProcessTable::default(),
             members: Members::new(),
-            memory: Memory::default(),
+            memory: Memory::new(room.memory),
+            watchdog: Watchdog::default(),
+            container_oom: ContainerOom::open(room),
             report,
             spawner,
             sockets: Holder::default(),
@@ -161,6 +169,7 @@ impl Shell {
             ready_pipes: ReadyPipes::default(),
             upward: Upward::default(),
             journal: Journal::new(false),
+            boot_record: BootRecord::default(),
             poll,
             inbox: VecDeque::from([Event::Boot]),
             awaits_nothing: false,
@@ -214,6 +223,7 @@ impl Shell {
         let pid = match gone {
             ToForget::Child(pid) => {
                 reap::reap(pid);
+                self.container_oom.reaped(pid);
                 pid
             }
             ToForget::Stranger(pid) => pid,
@@ -243,6 +253,9 @@ impl Shell {
         }
         if let Some(unit) = self.sockets.next_quiet() {
             return Some(Event::Quiet { unit });
+        }
+        if let Some(event) = self.next_memory() {
+            return Some(event);
         }
         if let Some(event) = self.next_probed() {
             return Some(event);
@@ -292,6 +305,9 @@ impl Shell {
         }
         let starting = process.starting.take();
         let (ExecState::Failed(report), Some(starting)) = (state, starting) else {
+            if let Some(score) = process.oom_score_adjust {
+                proc_memory::set_oom_score_adjust(process.pid, score);
+            }
             return process.purpose != Purpose::Probe;
         };
         process.exec_error = Some(Box::new(starting.describe(report)));
@@ -354,6 +370,7 @@ impl Shell {
                 Peeked::Dead(pid, exit) => (pid, exit),
                 Peeked::AllAlive => {
                     self.deaths = false;
+                    self.container_oom.settle(now());
                     return self.is_alone_with_journal().then_some(Event::NothingLeft);
                 }
                 Peeked::NoChildren => {
@@ -363,6 +380,9 @@ impl Shell {
             };
             if let Some(event) = self.last_words() {
                 return Some(event); // the zombie is seen again
+            }
+            if let Some(event) = self.oom_of(pid, exit) {
+                return Some(event); // likewise
             }
             match self.table.id_of(pid) {
                 Some(process) => match self.on_death(process, pid, exit) {
@@ -374,6 +394,7 @@ impl Shell {
                         self.journal_died(pid, exit);
                     }
                     reap::reap(pid);
+                    self.container_oom.reaped(pid);
                     self.members.reaped(pid, None);
                 }
             }
@@ -538,6 +559,7 @@ impl Shell {
             self.probes.next_deadline(),
             self.upward.next_deadline(),
             self.journal.next_deadline(),
+            self.watchdog.next_deadline(),
         ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.

@@ -369,6 +369,7 @@ fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
         identity: Identity::default(),
         directory: Directory::Inherited(c"/".into()),
         ignore_sigpipe: true,
+        merges_memory: false,
         failure_code: FailureCode::Stage,
     }
 }

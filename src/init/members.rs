@@ -154,6 +154,25 @@ impl Members {
         pids.into_iter().filter_map(|pid| self.living(pid)).collect()
     }
 
+    /// The processes of a unit but for those that were born less than `unseen` ago; some may be
+    /// gone by now.
+    pub fn pids_of(&mut self, unit: &UnitName, table: &ProcessTable, unseen: Duration) -> Vec<Pid> {
+        let births = || self.last_pid.read().is_none_or(|last| self.seen_to != Some(last));
+        let old = clock::monotonic().saturating_sub(self.looked) > unseen;
+        if old && (!self.unborn.is_empty() || births()) {
+            self.look(table);
+        }
+        let children = table.of_unit(unit).filter(|process| !process.exited);
+        let mut pids: BTreeSet<Pid> = children.map(|process| process.pid).collect();
+        pids.extend(self.of_unit.get(unit).into_iter().flatten());
+        pids.into_iter().collect()
+    }
+
+    /// The unit of a process that is not in the table, as far as it was recorded.
+    pub fn recorded_unit(&self, pid: Pid) -> Option<&UnitName> {
+        self.recorded.get(&pid).map(|member| &member.unit)
+    }
+
     /// The unit has another name from now on.
     pub fn rename(&mut self, from: &UnitName, to: &UnitName) {
         for leader in self.leaders_of(from) {

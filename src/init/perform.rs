@@ -38,10 +38,14 @@ impl Shell {
             Action::KillProcess { process, signal } => self.kill_process(process, signal),
             Action::Forward { process, signal } => self.forward(process, signal),
             Action::KillUnit { unit, signal } => {
+                if signal == Some(Signal::KILL) {
+                    self.table.sent_sigkill(&unit);
+                }
                 self.members.kill_unit(&self.table, unit, signal);
             }
             Action::Release { unit } => {
                 self.members.release(&unit);
+                self.watchdog.end(&unit);
                 self.release_member(&unit);
             }
             Action::KillEverything { signal } => {
@@ -101,6 +105,7 @@ impl Shell {
     fn rename(&mut self, from: &UnitName, to: &UnitName) {
         self.table.rename(from, to);
         self.members.rename(from, to);
+        self.watchdog.rename(from, to);
         self.notify.rename(from, to);
         self.journal.rename(from, to);
         self.rename_member(from, to);
@@ -130,6 +135,7 @@ impl Shell {
         if let Some(uid) = plan.identity.uid {
             capture.give_to(uid);
         }
+        self.restrict(request, &mut plan);
         let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
         if let Some(address) = address {
             spawn_plan::tell(&mut plan, "NOTIFY_SOCKET", &address);
@@ -172,12 +178,18 @@ impl Shell {
         self.members.spawned(pid, unit.clone(), request.invocation);
         let purpose = Purpose::Role(request.role);
         self.table.insert(id, pid, unit.clone(), purpose, Some(starting));
+        let score = self.oom_score_adjust(&request.unit);
+        if let Some(process) = self.table.get_mut(id) {
+            process.oom_score_adjust = score;
+        }
         self.newborn(id);
+        self.watchdog.begin(now(), &request.unit, &self.memory);
         Ok(pid)
     }
 
     fn kill_process(&mut self, process: ProcessId, signal: Signal) {
-        if let Some(process) = self.table.get(process) {
+        if let Some(process) = self.table.get_mut(process) {
+            process.sent_sigkill |= signal == Signal::KILL;
             send(process, signal);
         }
     }
@@ -195,6 +207,7 @@ impl Shell {
     fn record(&mut self, fact: &Fact) {
         self.note_end(fact);
         self.upward.fact(fact);
+        self.boot_record.fact(now(), fact);
         let table = &self.table;
         self.report.fact(fact, |process| Some(table.get(process)?.pid));
         self.tell_journal(fact);

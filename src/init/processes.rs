@@ -51,6 +51,10 @@ pub struct Process {
     pub starting: Option<Starting>,
     /// The poll has its pipe.
     pub watched: bool,
+    /// For its `oom_score_adj`, once it is the program.
+    pub oom_score_adjust: Option<i32>,
+    /// We sent it SIGKILL.
+    pub sent_sigkill: bool,
     /// It never became the program.
     pub exec_error: Option<Box<ExecError>>,
 }
@@ -77,8 +81,17 @@ impl ProcessTable {
     ) {
         self.by_pid.insert(pid, id);
         self.of_unit.insert((unit.clone(), id));
-        let (exited, watched, exec_error) = (false, false, None);
-        let process = Process { pid, unit, purpose, exited, starting, watched, exec_error };
+        let process = Process {
+            pid,
+            unit,
+            purpose,
+            exited: false,
+            starting,
+            watched: false,
+            oom_score_adjust: None,
+            sent_sigkill: false,
+            exec_error: None,
+        };
         self.by_id.insert(id, process);
     }
 
@@ -140,6 +153,16 @@ impl ProcessTable {
     pub fn of_unit(&self, unit: &UnitName) -> impl Iterator<Item = &Process> {
         let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
         self.of_unit.range(all).filter_map(|(_, id)| self.by_id.get(id))
+    }
+
+    /// SIGKILL is sent to all children of a unit.
+    pub fn sent_sigkill(&mut self, unit: &UnitName) {
+        let all = (unit.clone(), ProcessId(0))..=(unit.clone(), ProcessId(u64::MAX));
+        for (_, id) in self.of_unit.range(all) {
+            if let Some(process) = self.by_id.get_mut(id) {
+                process.sent_sigkill = true;
+            }
+        }
     }
 
     /// Those of a unit that have not said yet whether exec worked.

@@ -139,6 +139,7 @@ impl Spawner {
             identity,
             directory: self.directory(exec, account.as_ref())?,
             ignore_sigpipe: exec.ignore_sigpipe,
+            merges_memory: false,
             failure_code: if is_command { FailureCode::Shell } else { FailureCode::Stage },
         })
     }

@@ -164,6 +164,11 @@ fn set_up(plan: &ExecPlan, prepared: &Prepared) -> Step {
             check(unless_denied(written), ExecStage::OomScoreAdjust)?;
         }
     }
+    if plan.merges_memory {
+        // Not fatal: it saves memory, and nothing else. It stays over exec (Linux 6.7).
+        // SAFETY: numbers only.
+        let _ = unsafe { call(libc::SYS_prctl, [libc::PR_SET_MEMORY_MERGE as usize, 1, 0, 0, 0]) };
+    }
     let [input, output, error] = &plan.stdio;
     stream(input, 0, ExecStage::StandardInput)?;
     stream(output, 1, ExecStage::StandardOutput)?;

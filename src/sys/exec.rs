@@ -138,6 +138,8 @@ pub struct ExecPlan {
     pub directory: Directory,
     /// SIGPIPE stays ignored (`IgnoreSIGPIPE=`).
     pub ignore_sigpipe: bool,
+    /// The kernel may merge its equal pages (prctl(2), PR_SET_MEMORY_MERGE).
+    pub merges_memory: bool,
     /// What a failure before exec exits with.
     pub failure_code: FailureCode,
 }

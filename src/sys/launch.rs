@@ -5,8 +5,8 @@
 //! of a boot. `CLONE_VM` without `CLONE_VFORK` copies nothing and does not hold us up either: the
 //! child sets itself up on a stack of its own while we go on, so nothing that it waits for (a
 //! FIFO, a dead file server) is waited for by us. It is not used where the child would change
-//! what belongs to the memory and so to us: a user id makes it undumpable, `oom_score_adj` is
-//! one for all who share it; nor before Linux 5.16, where a core dump of the child would end
+//! what belongs to the memory and so to us: a user id makes it undumpable, `oom_score_adj`
+//! and the flag for KSM are one for all who share it; nor before Linux 5.16, where a core dump of the child would end
 //! everybody who shares its memory.
 //! **Invariant:** what a child was given, stack and plan, is neither changed nor freed before its
 //! pipe has reached its end: exec and exit leave the memory first, and close descriptors then.
@@ -144,6 +144,7 @@ fn may_share(plan: &ExecPlan) -> bool {
     raw::IS_BARE
         && plan.identity == Identity::default()
         && plan.oom_score_adjust.is_none()
+        && !plan.merges_memory
         && kernel_allows()
 }
 

@@ -26,6 +26,7 @@ pub mod peer;
 pub mod pidfd;
 pub mod probe;
 pub mod proc;
+pub mod proc_memory;
 pub mod proc_sockets;
 mod raw;
 pub mod reap;

@@ -165,7 +165,8 @@ fn apply(step: &str, value: &str) {
         "--terminal" => controlling_terminal(value.parse().expect("an fd")),
         "--uid" => become_user(value.parse().expect("a uid")),
         "--no-new-privs" => nix::sys::prctl::set_no_new_privs().expect("no_new_privs"),
-        "--drop-capabilities" => drop_capabilities(),
+        "--drop-capabilities" => (0..64).for_each(drop_capability),
+        "--drop-capability" => drop_capability(value.parse().expect("its number")),
         "--read-only" => read_only(value),
         "--hide" => hide(value),
         "--oom-score-adj" => std::fs::write("/proc/self/oom_score_adj", value).expect("oom"),
@@ -243,12 +244,10 @@ fn become_user(uid: u32) {
     die_with_parent();
 }
 
-/// Empties the bounding set and, through a bare exec as root, everything else.
-fn drop_capabilities() {
-    for capability in 0..64 {
-        // SAFETY: prctl(2) with integers only.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-    }
+/// From the bounding set and so, through a bare exec as root, from everything else.
+fn drop_capability(capability: c_int) {
+    // SAFETY: prctl(2) with integers only.
+    unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
 }
 
 fn read_only(path: &str) {

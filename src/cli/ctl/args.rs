@@ -191,6 +191,12 @@ pub enum Verb {
     ListDependencies(Dependencies),
     /// Read units as rinit would and say what is wrong: 0 if they may start, else 78
     Check(Check),
+    /// Explain where the time of the boot went
+    Analyze {
+        /// What to show
+        #[command(subcommand)]
+        what: Option<Analyze>,
+    },
     /// Read the units on disk again; an error changes nothing
     DaemonReload,
     /// Read the units again, start the new, stop the removed, restart the changed
@@ -319,6 +325,25 @@ pub struct Check {
     /// Only these files, each by itself
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+/// What `analyze` shows; the words are systemd-analyze's.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub enum Analyze {
+    /// How long the boot took
+    Time,
+    /// The units by the time that their start took
+    Blame,
+    /// What the unit that was ready last, or this one, waited for
+    CriticalChain {
+        /// The unit
+        #[arg(value_name = "UNIT")]
+        unit: Option<String>,
+    },
+    /// The boot as bars: an SVG on standard output
+    Plot,
+    /// As check
+    Verify(Check),
 }
 
 /// What `wait` waits for.

@@ -12,12 +12,14 @@ pub mod failure;
 pub mod names;
 pub mod properties;
 
+pub mod analyze;
 pub mod dependencies;
 pub mod events;
 pub mod instances;
 pub mod jobs;
 pub mod list;
 mod logs;
+mod plot;
 pub mod reload;
 pub mod show;
 pub mod states;
@@ -39,7 +41,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::unit::environment::Environment;
-use args::{Arguments, Options, Verb};
+use args::{Analyze, Arguments, Options, Verb};
 use connect::Session;
 use failure::Failure;
 use screen::{Look, Screen};
@@ -116,7 +118,9 @@ pub fn run(
 /// The verbs that need no running rinit.
 fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Option<u8> {
     match verb {
-        Verb::Check(arguments) => Some(check::check(arguments, environment, screen)),
+        Verb::Check(arguments) | Verb::Analyze { what: Some(Analyze::Verify(arguments)) } => {
+            Some(check::check(arguments, environment, screen))
+        }
         Verb::Help { name } => Some(help::help(name.as_deref(), screen)),
         Verb::Completions { shell } => Some(help::completions(*shell, screen)),
         Verb::Man { directory } => Some(help::man(directory.as_deref(), screen)),
@@ -140,6 +144,7 @@ fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Opt
         | Verb::ListDependencies(_)
         | Verb::DaemonReload
         | Verb::Apply { .. }
+        | Verb::Analyze { .. }
         | Verb::Shutdown => None,
     }
 }
@@ -175,6 +180,9 @@ fn with_rinit(
         Verb::ResetFailed { units } => states::reset_failed(units, session, screen),
         Verb::ListDependencies(arguments) => {
             dependencies::list_dependencies(arguments, json, session, screen)
+        }
+        Verb::Analyze { what } => {
+            analyze::analyze(what.as_ref().unwrap_or(&Analyze::Time), json, session, screen)
         }
         Verb::DaemonReload => reload::daemon_reload(json, session, screen),
         Verb::Apply { dry_run } => reload::apply(*dry_run, json, session, screen),

@@ -4,8 +4,18 @@
 //! (`sys::cgroup`). **Invariant:** a unit is on one rung at a time, and it is the strongest that
 //! works here of those that `MemoryEnforce=` allows.
 
+mod carried;
+mod container;
+mod measure;
+mod watch;
+mod watchdog;
+
+pub use container::ContainerOom;
+pub use watchdog::Watchdog;
+
 use std::time::Duration;
 
+use crate::sys::proc_memory;
 use crate::unit::Unit;
 use crate::unit::resources::{Amount, MemoryEnforce, Resources};
 
@@ -66,12 +76,16 @@ pub struct Usage {
 pub struct Memory {
     /// What the container may have, in bytes: of this `MemoryMax=25%` is a share.
     total: Option<u64>,
+    /// Whether the kernel merges pages, once somebody wanted to know.
+    can_merge: Option<bool>,
+    /// Our own `oom_score_adj`.
+    own_oom_score: Option<i32>,
 }
 
 impl Memory {
     /// In a container with so much memory.
     pub fn new(total: Option<u64>) -> Memory {
-        Memory { total }
+        Memory { total, can_merge: None, own_oom_score: proc_memory::own_oom_score_adjust() }
     }
 
     /// By what the limits of a unit hold; [`Rung::None`] for one that has none.

@@ -23,6 +23,7 @@ fn plan(argv: &[&str]) -> ExecPlan {
         limits: Vec::new(),
         nice: None,
         oom_score_adjust: None,
+        merges_memory: false,
         identity: Identity::default(),
         directory: Directory::Inherited(c("/")),
         ignore_sigpipe: false,

@@ -4,6 +4,7 @@
 //! Not the arithmetic (`unit::budget`, `unit::instances`) and not the limits of units. A file
 //! that is not there is no limit.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::unit::budget::Room;
@@ -24,9 +25,21 @@ pub struct Container {
 impl Container {
     /// Reads it now.
     pub fn read() -> Container {
-        let own = read(Path::new("/proc/self/cgroup"));
-        limits(Path::new(MOUNT), &own, &read(Path::new("/proc/meminfo")))
+        limits(Path::new(MOUNT), &own_cgroup(), &read(Path::new("/proc/meminfo")))
     }
+}
+
+/// Where the kernel counts the processes of our own cgroup that it killed for memory: a line
+/// `oom_kill` of memory.events, or of memory.oom_control in v1.
+pub fn oom_counter() -> Option<File> {
+    let (mount, own) = (Path::new(MOUNT), own_cgroup());
+    let v2 = directories(mount, &own, "").into_iter().map(|it| it.join("memory.events"));
+    let v1 = directories(mount, &own, "memory").into_iter().map(|it| it.join("memory.oom_control"));
+    v2.chain(v1).find_map(|path| File::open(path).ok())
+}
+
+fn own_cgroup() -> String {
+    read(Path::new("/proc/self/cgroup"))
 }
 
 fn limits(mount: &Path, own: &str, meminfo: &str) -> Container {

@@ -19,7 +19,7 @@ use super::specifier::HostFacts;
 use super::{UnitName, UnitSet, budget, build, command_unit, toml, value, verify};
 use files::{Directory, Source};
 
-pub use container::Container;
+pub use container::{Container, oom_counter};
 pub use host::host_facts;
 
 /// What to load.
