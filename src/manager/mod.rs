@@ -20,6 +20,7 @@ mod job;
 mod out;
 mod phases;
 mod random;
+pub mod readiness;
 mod reload;
 mod replace;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Manager;
 use super::event::{Action, CheckOutcome, ClientId, Event, Fact, JobKind, ManagerConfig};
 use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Request};
+use super::readiness::Readiness;
 use super::status::UnitStatus;
 use super::time::Timestamp;
 use crate::unit::command::ExecCommand;
@@ -169,6 +170,11 @@ impl Rig {
         let process = ProcessId(number);
         self.processes.insert(process, (name(stem), ProcessRole::ExecStart));
         process
+    }
+
+    /// Whether traffic may come.
+    pub fn readiness(&self) -> Readiness {
+        self.manager.readiness()
     }
 
     /// What the manager says of a unit.

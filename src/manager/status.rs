@@ -39,6 +39,8 @@ pub struct UnitStatus {
     pub control: Option<ProcessId>,
     /// ExecMainStatus, ExecMainCode.
     pub main_exit: Option<ExitStatus>,
+    /// How the last main process ended, of an earlier run as well.
+    pub last_exit: Option<ExitStatus>,
     /// NRestarts.
     pub n_restarts: u32,
     /// When the automatic restart that it waits for is due.
@@ -167,6 +169,7 @@ impl Manager {
             main_since: service.main.map(|live| live.since),
             control: service.control.map(|live| live.process),
             main_exit: service.main_exit,
+            last_exit: service.last_exit,
             n_restarts: match group {
                 Some(_) => self.members(service.name()).map(|it| it.n_restarts).sum(),
                 None => service.n_restarts,

@@ -2,6 +2,7 @@
 
 mod health;
 mod memory;
+mod readiness;
 mod ready;
 
 use expect_test::{Expect, expect};

@@ -149,7 +149,8 @@ impl Manager {
 
     /// Puts a job on a unit. One like it is joined, any other is cancelled.
     pub(super) fn install(&mut self, unit: &UnitName, mut job: Job) {
-        let Some(service) = self.services.get(unit) else { return };
+        let Some(service) = self.services.get_mut(unit) else { return };
+        service.wanted |= job.starts();
         let timeout = service.unit.job_timeout;
         self.release_from_roll(unit);
         if let Some(present) = self.jobs.get_mut(unit) {

@@ -78,6 +78,8 @@ pub(super) struct Service {
     pub main: Option<Live>,
     /// How the last main process ended; `None` before the first end of a run.
     pub main_exit: Option<ExitStatus>,
+    /// How the last main process ended, whatever run it was of.
+    pub last_exit: Option<ExitStatus>,
     /// The status that `result` speaks of: the main process's or a control process's.
     pub failed_exit: Option<ExitStatus>,
     /// Is `Some` while a control process lives.
@@ -86,6 +88,8 @@ pub(super) struct Service {
     pub n_restarts: u32,
     /// A client stopped it: rinit waits for that client's next word.
     pub held: bool,
+    /// The boot, a client or another unit wanted it up at least once.
+    pub wanted: bool,
     /// What a start job is told if this run ends without having been up.
     pub verdict: Option<Box<(JobResult, String)>>,
     /// Handed to handlers of OnFailure= and OnSuccess=.
@@ -160,10 +164,12 @@ impl Service {
             invocation: InvocationId::default(),
             main: None,
             main_exit: None,
+            last_exit: None,
             failed_exit: None,
             control: None,
             n_restarts: 0,
             held: false,
+            wanted: false,
             verdict: None,
             monitor: None,
             killed_late: false,

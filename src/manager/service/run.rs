@@ -88,6 +88,7 @@ impl Service {
         let was_main = self.forget(live);
         if was_main {
             self.main_exit = Some(exit);
+            self.last_exit = Some(exit);
         }
         let result = self.oom_result(result_of(exit), exit);
         self.ended(out, live.role, was_main, result, exit, clean);
