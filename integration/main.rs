@@ -18,6 +18,7 @@ mod command_mode;
 mod control;
 mod control_load;
 mod docker;
+mod endpoints;
 mod examples;
 mod fastapi;
 mod fds;

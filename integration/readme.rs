@@ -540,10 +540,6 @@ fn what_is_not_there_is_refused() {
     }
     let unit = "[Service]\nExecStart=/bin/true\n";
     Rinit::subreaper().plain().unit("web.service", unit).run().assert_code(78);
-    let manager = "[Manager]\nHttpListen = \"127.0.0.1:1\"\n";
-    let rinit = Rinit::subreaper().plain().unit("web", service).unit("rinit.toml", manager);
-    rinit.run().assert_code(78);
-    Rinit::subreaper().plain().options(&["--http", ":1"]).command(&["true"]).run().assert_code(64);
 }
 
 /// The unit shown in this directory of the page's examples.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a bare Debian 12, as root: packages, and virtualenvs below
-# target/ for the FastAPI apps and for foreign clients of varlink and sd_notify. Run it again at
+# target/ for the FastAPI apps and for foreign clients of varlink, sd_notify and /metrics. Run it again at
 # any time: what is there is not touched.
 #
 # What it cannot install is no error here: a test that misses a tool says so and is skipped, or
@@ -20,6 +20,9 @@ packages=(
   wrk              # a second opinion on throughput in benches/workers
   procps
   qemu-system-x86 cpio # the VM tests
+  chromium-headless-shell # the status page in a real browser
+  xxd              # the hash of its style
+  haproxy openssl  # the proxy in front of units/haproxy-tls
 )
 # Its kernel is only unpacked: below target/.
 kernel_package=linux-image-cloud-amd64
@@ -32,6 +35,7 @@ requirements=(integration/apps/fastapi{,-workers}/requirements.txt)
 foreign=(
   'target/varlink-venv varlink==31.0.0'
   'target/sdnotify-venv sdnotify==0.3.2'
+  'target/prometheus-venv prometheus-client==0.26.0'
 )
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -29,7 +29,7 @@
 //! |---|---|---|
 //! | [`mod@unit`] | what the operator declared, read and checked | the table of directives: [`unit::directive`]; then [`unit::service`] |
 //! | [`manager`] | what happens next | [`manager::event`]; `service`, a file for each part of a life; `job`, `settle`, `phases`; `sockets`; for a service of several: `instances`, `rollout`, `steering` |
-//! | [`control`] | what clients say and are told (Varlink) | [`control::interface`]; `server`, `client` |
+//! | [`control`] | what clients say and are told (Varlink, and HTTP that only looks) | [`control::interface`]; `server`, `client`; [`control::http`] |
 //! | [`sys`] | every system call, all of `unsafe` | [`sys::exec`] and `child`; [`sys::reap`]; [`sys::early`]; [`sys::listen`] and `steer`; [`sys::machine`] where rinit is a kernel's first process |
 //! | [`journal`] | the process that relays what services write; it shares nothing with rinit but pipes | `relay`; [`journal::protocol`] |
 //! | [`init`] | the shell around the manager, where it meets `sys` | `event_loop`, `perform`, `members`; what comes in besides deaths: `sockets`, `notify`, `probe`; what goes out: `report`; the journal's keeper: `journal` |

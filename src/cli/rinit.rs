@@ -5,6 +5,7 @@
 //! is wrong with it and, where there is one, the right one.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use lexopt::Arg::{Long, Short, Value};
 use crate::init::LogConfig;
 use crate::init::SocketChoice;
 use crate::init::report::{Format, Level};
+use crate::unit::address::parse_http_listen;
 use crate::unit::process::Signal;
 use crate::unit::timespan::parse_timespan;
 use crate::unit::value::suggest;
@@ -41,6 +43,9 @@ drop-in for tini. Options end at the first word that is none.
   --socket PATH         the control socket, or none (RINIT_SOCKET; default
                         /run/rinit/io.rinit.Manager, else the same below
                         $XDG_RUNTIME_DIR/rinit or /tmp/rinit-UID)
+  --http ADDR           serve /livez, /readyz, /metrics and a status page there:
+                        a port (of loopback), or ADDRESS:PORT (RINIT_HTTP;
+                        default none)
   --shutdown-timeout D  total time for a stop (RINIT_SHUTDOWN_TIMEOUT; 9s, which
                         is below Docker's 10)
   --log-level LEVEL     error, warn, info or debug (RINIT_LOG; info, and warn
@@ -85,6 +90,8 @@ pub struct Options {
     pub properties: Vec<String>,
     /// The control socket; `None`: nobody said.
     pub socket: Option<SocketChoice>,
+    /// Where HTTP is served, if anywhere; `None`: nobody said.
+    pub http: Option<Option<SocketAddr>>,
     /// The total time for a stop.
     pub shutdown_timeout: Option<Duration>,
     /// A further signal that stops (RINIT_STOP_SIGNAL).
@@ -154,6 +161,7 @@ pub fn parse(
                 }
                 options.socket = Some(SocketChoice::read(&text));
             }
+            Long("http") => options.http = Some(http("--http", &value(&mut parser)?)?),
             Long("check") => options.check = true,
             Value(program) => {
                 let rest = parser.raw_args().map_err(|error| error.to_string())?;
@@ -193,6 +201,7 @@ fn from_environment(variable: &impl Fn(&str) -> Option<String>) -> Result<Option
         shutdown_timeout: timeout.transpose()?,
         stop_signal: stop_signal.transpose()?,
         socket: given("RINIT_SOCKET").map(|text| SocketChoice::read(&text)),
+        http: given("RINIT_HTTP").map(|text| http("RINIT_HTTP", &text)).transpose()?,
         level: given("RINIT_LOG").map(|text| level("RINIT_LOG", &text)).transpose()?,
         format: given("RINIT_LOG_FORMAT")
             .map(|text| format("RINIT_LOG_FORMAT", &text))
@@ -241,6 +250,13 @@ fn timeout(source: &str, text: &str) -> Result<Duration, String> {
     }
 }
 
+fn http(source: &str, text: &str) -> Result<Option<SocketAddr>, String> {
+    parse_http_listen(text).map_err(|error| match &error.hint {
+        Some(hint) => format!("{source}: {} ({hint})", error.message),
+        None => format!("{source}: {}", error.message),
+    })
+}
+
 fn level(source: &str, text: &str) -> Result<Level, String> {
     let known = Level::ALL.into_iter().find(|level| level.as_str() == text);
     known.ok_or_else(|| format!("{source} {text}: must be error, warn, info or debug"))
@@ -255,9 +271,6 @@ fn format(source: &str, text: &str) -> Result<Format, String> {
 }
 
 fn unknown_long(name: &str) -> String {
-    if name == "http" {
-        return format!("--{name} is not there yet: this version of rinit serves no HTTP");
-    }
     match suggest(name, LONG.into_iter()) {
         Some(known) => format!("unknown option --{name}; did you mean --{known}?"),
         None => format!("unknown option --{name}; rinit --help lists them"),
@@ -319,6 +332,7 @@ mod tests {
             ("RINIT_LOG_FORMAT", "json"),
             ("RINIT_SHUTDOWN_TIMEOUT", "1min"),
             ("RINIT_STOP_SIGNAL", "WINCH"),
+            ("RINIT_HTTP", "0.0.0.0:9000"),
         ];
         let options = read(&[], &environment).unwrap();
         assert_eq!(options.directories, ["/a", "/b"].map(PathBuf::from));
@@ -326,6 +340,8 @@ mod tests {
         assert_eq!(options.log(), LogConfig { level: Level::Debug, format: Format::Json });
         assert_eq!(options.shutdown_timeout, Some(Duration::from_secs(60)));
         assert_eq!(options.stop_signal, Some(Signal::WINCH));
+        assert_eq!(options.http, Some("0.0.0.0:9000".parse().ok()));
+        assert_eq!(read(&["--http=none"], &environment).unwrap().http, Some(None));
         let given = ["--units=/c", "--units", "/d", "--log-level=error", "--shutdown-timeout", "2"];
         let options = read(&given, &environment).unwrap();
         assert_eq!(options.directories, ["/c", "/d"].map(PathBuf::from));
@@ -349,7 +365,9 @@ mod tests {
             (&["--shutdown-timout", "1"], "did you mean --shutdown-timeout?"),
             (&["--quiet"], "unknown option --quiet"),
             (&["--socket", ""], "a path is missing"),
-            (&["--http", ":80"], "--http is not there yet"),
+            (&["--http", ":80"], "--http: \":80\" is no address (80 for loopback"),
+            (&["--http", "web:80"], "neither an address nor localhost"),
+            (&["--http", ""], "--http: "),
             (&["-g", "x"], "-g is tini's"),
             (&["-e", "143", "x"], "SuccessActionExitStatus=0"),
             (&["-p", "SIGTERM", "x"], "tini's parent death signal"),
@@ -366,6 +384,8 @@ mod tests {
             let error = read(arguments, &[]).unwrap_err();
             assert!(error.contains(message), "{arguments:?}: {error}");
         }
+        let error = read(&[], &[("RINIT_HTTP", "x")]).unwrap_err();
+        assert!(error.starts_with("RINIT_HTTP: "), "{error}");
         let error = read(&[], &[("RINIT_LOG", "x")]).unwrap_err();
         assert!(error.starts_with("RINIT_LOG x: "), "{error}");
     }
@@ -374,7 +394,7 @@ mod tests {
     fn help_names_every_option() {
         assert_eq!(read(&["--help"], &[]).unwrap_err(), HELP);
         assert!(read(&["-V"], &[]).unwrap_err().starts_with("rinit 0."));
-        for option in LONG.into_iter().filter(|name| *name != "http") {
+        for option in LONG {
             assert!(HELP.contains(&format!("--{option}")), "{option}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::plain;
 use super::rinit::{self, Invocation, Options, USAGE};
-use crate::init::{self, ControlConfig, Ended, LogConfig, SocketChoice, report};
+use crate::init::{self, ControlConfig, Doors, Ended, LogConfig, SocketChoice, report};
 use crate::journal;
 use crate::manager::event::ManagerConfig;
 use crate::sys::early::{self, Inherited};
@@ -93,6 +93,7 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let environment = environment(&loaded.manager, asked.inherited_environment);
     let log = options.log();
     let control = control(&options, &loaded.manager, inherited.directory.as_deref());
+    let http = options.http.or(loaded.manager.http_listen).flatten();
     let start = inherited.directory.clone();
     let reload = Box::new(move || {
         let mut loaded = load_apart(&request(&options, start.as_deref()));
@@ -104,7 +105,7 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     if apart {
         memory::free_wholly(loaded);
     }
-    init::run(inherited, environment, units, config, log, control, reload)
+    init::run(inherited, environment, units, config, log, Doors { control, http }, reload)
 }
 
 /// Loads on a thread that is gone before anything is started. The allocator gives it a heap of

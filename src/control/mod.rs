@@ -1,4 +1,5 @@
-//! The wire between rinit and who asks it: varlink over a unix stream socket.
+//! The wire between rinit and who asks it: varlink over a unix stream socket, and HTTP that only
+//! looks ([`http`]).
 //!
 //! What is said stands in `io.rinit.Manager.varlink`; what is done about it is `manager`'s, and
 //! sockets come from `init`. **Invariant:** no client can make rinit wait or grow: messages,
@@ -9,6 +10,7 @@ pub mod boot_record;
 pub mod client;
 pub mod describe;
 pub mod events;
+pub mod http;
 pub mod interface;
 pub mod output;
 pub mod protocol;

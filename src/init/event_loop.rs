@@ -16,6 +16,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::control::Control;
+use super::figures::Figures;
+use super::http::Http;
 use super::journal::Journal;
 use super::main_process::Strangers;
 use super::members::{self, Members};
@@ -31,6 +33,7 @@ use super::spawn_plan::Spawner;
 use super::upward::Upward;
 use super::{ControlConfig, Reload};
 use crate::control::boot_record::BootRecord;
+use crate::control::http::connections::Connections;
 use crate::control::server::Server;
 use crate::manager::Manager;
 use crate::manager::event::{Event, ProcessId};
@@ -51,8 +54,10 @@ pub(super) const CONTROL: Token = Token(2);
 pub(super) const NOTIFY: Token = Token(3);
 /// The channel to the journal process.
 pub(super) const JOURNAL: Token = Token(4);
+/// The socket of `--http`.
+pub(super) const HTTP: Token = Token(5);
 /// The error pipe of process n has token n + this.
-const FIRST_PIPE: usize = 5;
+const FIRST_PIPE: usize = 6;
 /// What follows has this much room each: no counter gets so far.
 const ROOM: usize = usize::MAX / 32;
 /// Connections of probes.
@@ -63,8 +68,10 @@ pub(super) const FIRST_TAKEN: usize = 2 * ROOM;
 pub(super) const FIRST_STORED: usize = 3 * ROOM;
 /// The `NotificationFd=` of process n has token n + this.
 pub(super) const FIRST_READY: usize = 4 * ROOM;
+/// Connections over HTTP.
+pub(super) const FIRST_HTTP: usize = 5 * ROOM;
 /// Up to here.
-const LAST: usize = 5 * ROOM;
+const LAST: usize = 6 * ROOM;
 /// The clients of the control socket have tokens from here on: no process gets so far.
 pub(super) const FIRST_CLIENT: usize = usize::MAX / 2;
 
@@ -105,6 +112,8 @@ pub struct Shell {
     pub(super) sockets: Holder,
     pub(super) reload: Reload,
     pub(super) control: Control,
+    pub(super) http: Http,
+    pub(super) figures: Figures,
     pub(super) notify: Notify,
     pub(super) probes: Probes,
     pub(super) strangers: Strangers,
@@ -151,6 +160,7 @@ impl Shell {
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let server = Server::new(poll.registry().try_clone()?, FIRST_CLIENT);
         let room = Container::read().room;
+        let connections = Connections::new(poll.registry().try_clone()?, FIRST_HTTP);
         Ok(Shell {
             manager,
             table: ProcessTable::default(),
@@ -163,6 +173,8 @@ impl Shell {
             sockets: Holder::default(),
             reload,
             control: Control::new(control, server),
+            http: Http::new(connections),
+            figures: Figures::new(now()),
             notify: Notify::new(),
             probes: Probes::default(),
             strangers: Strangers::default(),
@@ -203,6 +215,7 @@ impl Shell {
 
     /// One event and everything that follows from it at once; the exit status if that is the end.
     fn dispatch(&mut self, event: Event) -> Option<u8> {
+        self.figures.events += 1;
         self.manager.handle(now(), event);
         while let Some(action) = self.manager.poll_action() {
             match self.perform(action) {
@@ -491,6 +504,7 @@ impl Shell {
         }
         self.tend_journal();
         self.tend_control();
+        self.tend_http();
         self.drop_stored();
         self.notify.new_turn();
         self.upward.turn(now());
@@ -501,7 +515,10 @@ impl Shell {
             self.give_back();
         }
         self.timer_given = false;
-        if let Err(error) = self.poll.poll(events, timeout)
+        self.figures.turn_ends(now());
+        let polled = self.poll.poll(events, timeout);
+        self.figures.turn_begins(now());
+        if let Err(error) = polled
             && error.kind() != io::ErrorKind::Interrupted
         {
             self.poll_without_poll(&error, timeout);
@@ -512,6 +529,7 @@ impl Shell {
                 SIGNALS => self.signals_ready = true,
                 STDERR => {}
                 CONTROL => self.control_ready(event),
+                HTTP => self.http.knock(),
                 NOTIFY => self.notify.knock(),
                 JOURNAL => self.journal.knock(),
                 token if Shell::is_client(token) => self.control_ready(event),
@@ -529,6 +547,7 @@ impl Shell {
     /// Something of the ranges from [`FIRST_PROBE`] on has news.
     fn on_token(&mut self, token: usize, event: &mio::event::Event) {
         match token {
+            FIRST_HTTP.. => self.http.on_ready(event),
             FIRST_READY.. => self.ready_pipes.knock(token - FIRST_READY),
             FIRST_STORED.. => self.stored_event(token - FIRST_STORED, event),
             FIRST_TAKEN.. => self.strangers.suspect(token - FIRST_TAKEN),
@@ -548,13 +567,15 @@ impl Shell {
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()
             || !self.ready.is_empty()
-            || self.control.has_work();
+            || self.control.has_work()
+            || self.http.has_work();
         if pending {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             self.manager.next_deadline(),
             self.control.next_deadline(),
+            self.http.next_deadline(),
             self.sockets.next_deadline(),
             self.probes.next_deadline(),
             self.upward.next_deadline(),
@@ -577,6 +598,7 @@ impl Shell {
         (self.signals_ready, self.deaths) = (true, true);
         self.notify.knock();
         self.journal.knock();
+        self.http.knock();
         self.ready.extend(self.table.starting());
         self.read_signals();
     }
@@ -617,6 +639,7 @@ impl Shell {
         self.report.flush();
         self.finish_journal();
         self.close_control();
+        self.close_http();
         if let Some(fd) = self.spawner.terminal {
             terminal::take_back(fd);
         }

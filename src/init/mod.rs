@@ -9,6 +9,8 @@ mod capacity;
 mod conditions;
 mod control;
 mod event_loop;
+mod figures;
+mod http;
 mod journal;
 mod last_stand;
 mod level;
@@ -31,6 +33,7 @@ pub use last_stand::INTERNAL;
 pub use socket::SocketChoice;
 
 use std::ffi::CString;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -68,6 +71,15 @@ impl std::fmt::Debug for Reload {
     }
 }
 
+/// Where others may ask rinit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Doors {
+    /// The control socket.
+    pub control: ControlConfig,
+    /// HTTP.
+    pub http: Option<SocketAddr>,
+}
+
 /// How rinit ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
@@ -91,12 +103,12 @@ pub fn run(
     mut units: UnitSet,
     config: ManagerConfig,
     log: LogConfig,
-    control: ControlConfig,
+    doors: Doors,
     reload: Reload,
 ) -> Ended {
     let command = config.command.clone();
     let mut report = Reporter::new(log.level, log.format, command);
-    if control.socket != SocketChoice::None {
+    if doors.control.socket != SocketChoice::None {
         report.remember();
     }
     let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
@@ -127,7 +139,7 @@ pub fn run(
     let manager = Manager::new(units, config);
     last_stand::install_hook();
     let is_json = log.format == Format::Json;
-    let mut shell = match Shell::new(manager, report, spawner, control, reload) {
+    let mut shell = match Shell::new(manager, report, spawner, doors.control, reload) {
         Ok(shell) => shell,
         Err(error) => {
             crate::sys::stderr::write_line(&format!("rinit: epoll, signalfd: {error}"));
@@ -137,7 +149,8 @@ pub fn run(
     shell.upward = upward;
     shell.journal = Journal::new(is_json);
     shell.sockets.inherit(given);
-    if let Err(message) = shell.open_named_socket() {
+    let opened = shell.open_named_socket();
+    if let Err(message) = opened.and_then(|()| shell.open_http(doors.http)) {
         shell.refuse(&message);
         return Ended::with(SYSTEM);
     }

@@ -22,6 +22,7 @@ pub mod listener;
 pub mod machine;
 pub mod memory;
 pub mod notify;
+pub mod own;
 pub mod peer;
 pub mod pidfd;
 pub mod probe;

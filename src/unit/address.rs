@@ -1,4 +1,5 @@
-//! Addresses as text: what `Listen*=` takes (systemd.socket(5)) and what a probe asks.
+//! Addresses as text: what `Listen*=` takes (systemd.socket(5)), what a probe asks, where rinit
+//! serves HTTP.
 //!
 //! Nothing is looked up: PID 1 waits for no resolver, so an address is a number, or
 //! `localhost`. **Invariant:** every function is total, and what [`parse_listen`] takes systemd
@@ -177,6 +178,35 @@ fn port(text: &str, place: Range<usize>) -> Result<u16, ValueError> {
 pub fn parse_tcp(text: &str) -> Result<HealthCheck, ValueError> {
     let (host, port) = host_port(text, None)?;
     Ok(HealthCheck::Tcp { host, port })
+}
+
+/// Reads where rinit serves HTTP itself: `9000` and `localhost:9000` are loopback only, `none`
+/// is nowhere.
+///
+/// # Errors
+/// No address, or another name than `localhost`.
+pub fn parse_http_listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    if let Some(number) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
+        let number = if is_port(number) { number } else { "9000" };
+        let error = ValueError::new(format!("{text:?} is no address"));
+        return Err(
+            error.hint(format!("{number} for loopback, 0.0.0.0:{number} for all addresses"))
+        );
+    }
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let found = match digits {
+        true => port(text, 0..text.len()).map(|port| (String::new(), port)),
+        false => host_port(text, None),
+    };
+    let (host, port) = found.map_err(|error| match error.hint {
+        Some(_) => error,
+        None => error.hint("9000 for loopback, 0.0.0.0:9000 for all addresses, or none"),
+    })?;
+    let ip = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Ok(Some(SocketAddr::new(ip, port)))
 }
 
 /// Reads `Http=` of `[Health]`: a path of the service's own socket, or a whole URL.
@@ -369,6 +399,36 @@ mod tests {
         assert_eq!(parse_tcp("5432"), Ok(tcp("localhost", 5432)));
         for text in ["db:5432", "localhost", "127.0.0.1", "", "localhost:", "/run/x"] {
             assert!(parse_tcp(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_http_is_served() {
+        let at = |text: &str| Ok(Some(text.parse::<SocketAddr>().unwrap()));
+        for (text, address) in [
+            ("9000", at("127.0.0.1:9000")),
+            ("localhost:9000", at("127.0.0.1:9000")),
+            ("0.0.0.0:9000", at("0.0.0.0:9000")),
+            ("10.0.0.1:80", at("10.0.0.1:80")),
+            ("[::]:9000", at("[::]:9000")),
+            ("none", Ok(None)),
+        ] {
+            assert_eq!(parse_http_listen(text), address, "{text}");
+        }
+        for (text, message, hint) in [
+            (":9000", "is no address", "0.0.0.0:9000 for all"),
+            ("*:9000", "is no address", "0.0.0.0:9000 for all"),
+            ("web:9000", "neither an address nor localhost", "must not wait"),
+            ("0", "is no port", "1 to 65535"),
+            ("65536", "is no port", "1 to 65535"),
+            ("127.0.0.1", "names no port", "9000 for loopback"),
+            ("/run/x", "neither", "9000 for loopback"),
+            ("http://127.0.0.1:9000", "it has no http://", ""),
+            ("", "neither", ""),
+        ] {
+            let error = parse_http_listen(text).unwrap_err();
+            assert!(error.message.contains(message), "{text}: {error}");
+            assert!(error.hint.clone().unwrap_or_default().contains(hint), "{text}: {error:?}");
         }
     }
 }

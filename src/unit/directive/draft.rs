@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::unit::health::{Health, HealthCheck};
@@ -56,6 +57,8 @@ pub struct ManagerSection {
     pub shutdown_timeout: Option<Duration>,
     /// `DrainSec=`.
     pub drain: Option<Duration>,
+    /// `HttpListen=`: an address, or `none`.
+    pub http_listen: Option<Option<SocketAddr>>,
     /// `StopSignal=`: one more signal that stops.
     pub stop_signal: Option<Signal>,
     /// `ControlSocket=`: an absolute path, or `none`.

@@ -6,9 +6,9 @@ use super::Section::Manager;
 use super::exec::identity;
 use super::service::{RESTART, RESTARTS};
 use super::unit::U32;
-use super::{Context, Directive, Kind, ManagerSection, Setter, Support, not_yet, resources};
+use super::{Context, Directive, Kind, ManagerSection, Setter, Support, resources};
 use crate::unit::raw::Item;
-use crate::unit::value;
+use crate::unit::{address, value};
 
 type Set = fn(&mut ManagerSection, &Item, &mut Context<'_>);
 
@@ -56,7 +56,10 @@ pub(super) const ROWS: &[Directive] = &[
         }),
     manager("DefaultEnvironment", Kind::Variables, "", "Variables for every unit, under those that rinit got",
         |section, item, cx| cx.variables(&mut section.environment, item)),
-    not_yet(Manager, "HttpListen", Kind::Text, "", "Where /livez, /readyz and /metrics are served; rinit's own"),
+    manager("HttpListen", Kind::Text, "none", "Where /livez, /readyz, /metrics and a page are served; a bare port is loopback; rinit's own",
+        |section, item, cx| if let Some(address) = cx.parsed(item, address::parse_http_listen) {
+            section.http_listen = Some(address);
+        }),
     manager("ControlSocket", Kind::Path, "/run/rinit/io.rinit.Manager", "Where rinitctl connects, or none; rinit's own",
         |section, item, cx| if let Some(text) = cx.text(item) {
             section.control_socket =
