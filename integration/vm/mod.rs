@@ -8,3 +8,4 @@
 mod machine;
 
 mod first_process;
+mod groups;

@@ -31,6 +31,8 @@ pub struct Shell<'a> {
     pub file_changed: bool,
     /// How many descriptors are stored for it.
     pub n_stored: usize,
+    /// What it uses, and by what that is limited ([`super::usage::Usage::properties`]).
+    pub usage: &'a Value,
 }
 
 impl std::fmt::Debug for Shell<'_> {
@@ -75,6 +77,7 @@ pub fn properties(status: &UnitStatus, all: &[Arc<Unit>], shell: &Shell<'_>) -> 
     properties.extend(fields);
     let Value::Object(fields) = of_the_unit(&status.unit) else { return Value::Null };
     properties.extend(fields);
+    properties.extend(shell.usage.as_object().cloned().unwrap_or_default());
     let Value::Object(fields) = of_the_instances(status, all) else { return Value::Null };
     properties.extend(fields);
     for (kind, names) in dependencies(&status.unit, all) {

@@ -15,6 +15,7 @@ pub mod interface;
 pub mod output;
 pub mod protocol;
 pub mod server;
+pub mod usage;
 
 /// How many cases the property tests try: `RINIT_CASES`, else a number for every day.
 #[cfg(test)]

@@ -485,8 +485,10 @@ impl Shell {
         let pid = |process| self.table.get(process).map(|process| process.pid);
         let file_changed = self.is_changed(&status.unit);
         let n_stored = self.notify.n_stored(&status.unit.name);
-        let shell = describe::Shell { wall: &wall, pid: &pid, now, file_changed, n_stored };
-        json!({ "properties": describe::properties(status, &self.all_units(), &shell) })
+        let all = self.all_units();
+        let usage = &self.usage_of(&status.unit, &all);
+        let shell = describe::Shell { wall: &wall, pid: &pid, now, file_changed, n_stored, usage };
+        json!({ "properties": describe::properties(status, &all, &shell) })
     }
 
     /// The file was written to after it was read.

@@ -42,7 +42,6 @@ use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
 use crate::sys::{Pid, clock, memory, proc_memory, terminal};
-use crate::unit::UnitName;
 use crate::unit::load::Container;
 use crate::unit::process::{ExitStatus, Signal};
 
@@ -70,8 +69,10 @@ pub(super) const FIRST_STORED: usize = 3 * ROOM;
 pub(super) const FIRST_READY: usize = 4 * ROOM;
 /// Connections over HTTP.
 pub(super) const FIRST_HTTP: usize = 5 * ROOM;
+/// Control groups that may have news.
+pub(super) const FIRST_GROUP: usize = 6 * ROOM;
 /// Up to here.
-const LAST: usize = 6 * ROOM;
+const LAST: usize = 7 * ROOM;
 /// The clients of the control socket have tokens from here on: no process gets so far.
 pub(super) const FIRST_CLIENT: usize = usize::MAX / 2;
 
@@ -258,10 +259,15 @@ impl Shell {
         if let Some(event) = self.next_exec_report() {
             return Some(event);
         }
+        if let Some(event) = self.next_kill() {
+            return Some(event);
+        }
         if let Some(event) = self.next_death().or_else(|| self.next_stranger()) {
             return Some(event);
         }
-        if let Some(unit) = self.next_empty() {
+        if !self.deaths
+            && let Some(unit) = self.next_empty()
+        {
             return Some(Event::Empty { unit });
         }
         if let Some(unit) = self.sockets.next_quiet() {
@@ -455,11 +461,6 @@ impl Shell {
         Some(Event::Exited { process: id, exit, exec_error })
     }
 
-    /// Only once every death so far is known.
-    fn next_empty(&mut self) -> Option<UnitName> {
-        if self.deaths { None } else { self.members.next_empty(&self.table) }
-    }
-
     fn next_signal(&mut self) -> Option<Signal> {
         if self.arrived.is_empty() {
             self.read_signals(); // the kernel's queue is bounded, ours would not be
@@ -547,6 +548,7 @@ impl Shell {
     /// Something of the ranges from [`FIRST_PROBE`] on has news.
     fn on_token(&mut self, token: usize, event: &mio::event::Event) {
         match token {
+            FIRST_GROUP.. => self.memory.groups.knock(token - FIRST_GROUP),
             FIRST_HTTP.. => self.http.on_ready(event),
             FIRST_READY.. => self.ready_pipes.knock(token - FIRST_READY),
             FIRST_STORED.. => self.stored_event(token - FIRST_STORED, event),
@@ -564,6 +566,7 @@ impl Shell {
             || self.probes.has_work()
             || self.strangers.has_work()
             || self.ready_pipes.has_work()
+            || self.memory.groups.has_work()
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()
             || !self.ready.is_empty()
@@ -581,6 +584,7 @@ impl Shell {
             self.upward.next_deadline(),
             self.journal.next_deadline(),
             self.watchdog.next_deadline(),
+            self.memory.groups.next_deadline(),
         ];
         let left = deadlines.into_iter().flatten().min()?.since(now());
         // A deadline that its own event did not move must not become a busy loop.
@@ -640,6 +644,7 @@ impl Shell {
         self.finish_journal();
         self.close_control();
         self.close_http();
+        self.memory.groups.remove_all();
         if let Some(fd) = self.spawner.terminal {
             terminal::take_back(fd);
         }

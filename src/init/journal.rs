@@ -360,6 +360,7 @@ fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
         envp: Vec::new(),
         pid_variables: Vec::new(),
         descriptors,
+        cgroups: Vec::new(), // it is where we are
         grouping: Grouping::Session,
         stdio: [Stdio::AsOutput, Stdio::Inherit, Stdio::Inherit],
         umask: 0o077,

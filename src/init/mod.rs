@@ -53,6 +53,9 @@ use upward::Upward;
 /// The exit status for "the system did not let us" (sysexits(3), EX_OSERR).
 pub const SYSTEM: u8 = 71;
 
+/// The exit status for what was asked and cannot be had here (sysexits(3), EX_CONFIG).
+const CONFIGURATION: u8 = 78;
+
 /// How rinit speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogConfig {
@@ -131,6 +134,8 @@ pub fn run(
         capacity::settle(&mut loaded.units);
         loaded
     }));
+    let slices = units.slices.clone();
+    let all: Vec<_> = units.units.values().cloned().collect();
     let mut spawner = spawner(inherited, environment, &config);
     // Two pipes for each process; a bare COMMAND has none.
     if count > usize::from(config.command.is_some()) {
@@ -154,6 +159,11 @@ pub fn run(
         shell.refuse(&message);
         return Ended::with(SYSTEM);
     }
+    if let Err(message) = shell.settle_groups(&all, &slices) {
+        shell.refuse(&message);
+        return Ended::with(CONFIGURATION);
+    }
+    drop((all, slices)); // the manager's are enough from now on
     match catch_unwind(AssertUnwindSafe(|| shell.run())) {
         Ok(code) => Ended { code, reboot: shell.manager.reboots() },
         Err(_) => Ended::with(last_stand::run(&mut shell)),

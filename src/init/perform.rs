@@ -41,15 +41,16 @@ impl Shell {
                 if signal == Some(Signal::KILL) {
                     self.table.sent_sigkill(&unit);
                 }
-                self.members.kill_unit(&self.table, unit, signal);
+                self.kill_unit(unit, signal);
             }
             Action::Release { unit } => {
                 self.members.release(&unit);
                 self.watchdog.end(&unit);
+                self.release_group(&unit);
                 self.release_member(&unit);
             }
             Action::KillEverything { signal } => {
-                self.members.kill_everything(&self.table, signal);
+                self.kill_everything(signal);
                 (self.awaits_nothing, self.deaths) = (true, true);
             }
             Action::Reply { client, reply } => {
@@ -95,6 +96,12 @@ impl Shell {
             self.report.message(Level::Error, text);
             return Event::Loaded { units: None };
         }
+        let all: Vec<_> = loaded.units.units.values().cloned().collect();
+        if let Err(problem) = self.settle_groups(&all, &loaded.units.slices) {
+            let text = format!("reload: {problem}; everything stays as it was");
+            self.report.message(Level::Error, text);
+            return Event::Loaded { units: None };
+        }
         self.control.loaded_at = std::time::SystemTime::now();
         let count = loaded.units.units.len();
         self.report.message(Level::Info, format!("reload: {count} units read again"));
@@ -109,6 +116,7 @@ impl Shell {
         self.notify.rename(from, to);
         self.journal.rename(from, to);
         self.rename_member(from, to);
+        self.rename_group(from, to);
     }
 
     fn spawn(&mut self, request: Box<SpawnRequest>) -> Event {
@@ -135,6 +143,7 @@ impl Shell {
         if let Some(uid) = plan.identity.uid {
             capture.give_to(uid);
         }
+        plan.cgroups = self.enter_group(&request.unit)?;
         self.restrict(request, &mut plan);
         let address = self.notify_address(unit, role).map_err(temporary("NOTIFY_SOCKET"))?;
         if let Some(address) = address {

@@ -130,6 +130,7 @@ impl Spawner {
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
             pid_variables,
             descriptors: activation.descriptors,
+            cgroups: Vec::new(), // they come with the leaf
             grouping: self.grouping(is_command),
             stdio: stdio(exec, is_commands, activation.stream, passed.captured)?,
             umask: exec.umask.unwrap_or(self.umask),

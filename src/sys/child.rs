@@ -153,6 +153,7 @@ pub(super) unsafe fn run(plan: &ExecPlan, prepared: &Prepared, mut pipe: RawFd) 
 }
 
 fn set_up(plan: &ExecPlan, prepared: &Prepared) -> Step {
+    enter_cgroups(&plan.cgroups)?;
     group(plan.grouping)?;
     signals::set_mask(0);
     // SAFETY: umask cannot fail. First, for files that are opened below.
@@ -203,6 +204,17 @@ fn set_up(plan: &ExecPlan, prepared: &Prepared) -> Step {
     for (first, last) in &prepared.closed {
         // SAFETY: numbers only; an old kernel says ENOSYS.
         let _ = unsafe { call(libc::SYS_close_range, [*first as usize, *last as usize, cloexec]) };
+    }
+    Ok(())
+}
+
+/// Into the unit's control groups, before there is anything to be charged to it (cgroups(7)): `0`
+/// is who writes.
+fn enter_cgroups(cgroups: &[CString]) -> Step {
+    for (index, procs) in cgroups.iter().enumerate() {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        let failed = |errno| Failure { stage: ExecStage::Cgroup, index, errno };
+        write_file(procs, b"0").map_err(failed)?;
     }
     Ok(())
 }

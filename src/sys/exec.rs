@@ -120,6 +120,8 @@ pub struct ExecPlan {
     pub pid_variables: Vec<CString>,
     /// What the program gets beside its three streams, in any order.
     pub descriptors: Vec<Descriptor>,
+    /// The `cgroup.procs` of the control groups to enter, before anything else.
+    pub cgroups: Vec<CString>,
     /// Session and group.
     pub grouping: Grouping,
     /// Standard input, output and error.
@@ -278,6 +280,11 @@ impl ExecPlan {
         };
         let [input, output, error] = &self.stdio;
         let message = match report.stage {
+            ExecStage::Cgroup => {
+                let path = self.cgroups.get(usize::from(report.index));
+                let path = path.map_or(String::new(), |path| path.to_string_lossy().into_owned());
+                format!("entering the control group {path}: {why}")
+            }
             ExecStage::Session => format!("setsid: {why}"),
             ExecStage::Terminal => format!("terminal{}: {why}", stream(input)),
             ExecStage::StandardInput => format!("standard input{}: {why}", stream(input)),

@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod affinity;
 pub mod capture;
+pub mod cgroup;
 pub mod channel;
 mod child;
 pub mod clock;

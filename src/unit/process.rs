@@ -210,11 +210,14 @@ pub enum ExecStage {
     Exec = 12,
     /// Moving the descriptors that the program is given beside its streams.
     Descriptors = 13,
+    /// Entering the unit's control group.
+    Cgroup = 14,
 }
 
 impl ExecStage {
     /// Every stage, in the order in which the child goes through them.
-    pub const ALL: [ExecStage; 13] = [
+    pub const ALL: [ExecStage; 14] = [
+        ExecStage::Cgroup,
         ExecStage::Session,
         ExecStage::Terminal,
         ExecStage::StandardInput,
@@ -248,6 +251,7 @@ impl ExecStage {
             ExecStage::StandardOutput => 209,
             ExecStage::Group => 216,
             ExecStage::User => 217,
+            ExecStage::Cgroup => 219,
             ExecStage::Session => 220,
             ExecStage::StandardError => 222,
         }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::connect::Session;
 use super::failure::Failure;
 use super::properties::Properties;
+use super::resources;
 use super::screen::{Look, Tint};
 use super::time::{Timestamp, ago};
+
 use crate::cli::diagnostics::one_line;
 
 /// The instances of a service; none of another.
@@ -104,6 +106,9 @@ fn words(instance: &Properties, now: Duration) -> Vec<String> {
         0 => {}
         1 => words.push("1 restart".to_owned()),
         number => words.push(format!("{number} restarts")),
+    }
+    if !resources::memory(instance).is_empty() {
+        words.push(format!("memory {}", resources::memory(instance)));
     }
     if instance.flag("Exhausted") {
         words.push("exhausted".to_owned());

@@ -21,6 +21,7 @@ pub mod list;
 mod logs;
 mod plot;
 pub mod reload;
+pub mod resources;
 pub mod show;
 pub mod states;
 pub mod status;

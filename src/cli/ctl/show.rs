@@ -88,6 +88,9 @@ fn lines(pairs: &[(String, Value)], wanted: &Wanted<'_>) -> String {
     text
 }
 
+/// Properties that are no limits end so.
+const UNKNOWN: [&str; 3] = ["Current", "Peak", "NSec"];
+
 /// A value as `systemctl show` writes it.
 fn plain(name: &str, value: &Value) -> String {
     match value {
@@ -95,6 +98,10 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Number(number) => match number.as_u64() {
+            // systemctl's words for a number that nobody knows.
+            Some(u64::MAX) if UNKNOWN.iter().any(|end| name.ends_with(end)) => {
+                "[not set]".to_owned()
+            }
             Some(u64::MAX) => "infinity".to_owned(),
             Some(micros) if name.ends_with("USec") => {
                 format_timespan(Duration::from_micros(micros))

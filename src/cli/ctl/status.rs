@@ -16,7 +16,7 @@ use super::properties::Properties;
 use super::screen::{Look, Screen, Tint};
 use super::show::one_or_many;
 use super::time::{Timestamp, ago, left};
-use super::{DONE, NOT_ACTIVE, names};
+use super::{DONE, NOT_ACTIVE, names, resources};
 use crate::cli::diagnostics::one_line;
 
 /// The verb.
@@ -99,6 +99,10 @@ fn render(
     field("Restarts", positive(unit.number("NRestarts")));
     field("Health", health(unit, look));
     field("Status", said(unit));
+    field("Tasks", resources::tasks(unit));
+    field("Memory", resources::memory(unit));
+    field("CPU", resources::cpu(unit));
+    field("CGroup", unit.text("ControlGroup").to_owned());
     field("Stored fds", positive(unit.number("NFileDescriptorStore")));
     field("Roll", instances::roll(unit));
     field("Instances", instances::counts(unit, look));

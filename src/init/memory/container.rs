@@ -62,6 +62,16 @@ impl ContainerOom {
         true
     }
 
+    /// So many kills were for a limit below the container's, which counts them as well.
+    pub fn told_elsewhere(&mut self, kills: u64) {
+        self.seen = self.seen.saturating_add(kills);
+    }
+
+    /// What the container may have, where that is limited.
+    pub fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
     /// The dead process is reaped: its pid means nothing any more.
     pub fn reaped(&mut self, pid: Pid) {
         self.told = self.told.filter(|told| *told != pid);
@@ -94,6 +104,9 @@ impl Shell {
         let killed = matches!(exit, ExitStatus::Killed { signal: Signal::KILL, .. });
         if !killed {
             return None;
+        }
+        if let Some(event) = self.kill_before(pid) {
+            return Some(event);
         }
         let process = self.table.id_of(pid).and_then(|id| self.table.get(id));
         if process.is_some_and(|process| process.sent_sigkill) {

@@ -6,18 +6,20 @@
 
 mod carried;
 mod container;
+mod groups;
 mod measure;
+mod shell;
 mod watch;
 mod watchdog;
 
 pub use container::ContainerOom;
 pub use watchdog::Watchdog;
 
-use std::time::Duration;
-
+pub use crate::control::usage::Usage;
 use crate::sys::proc_memory;
-use crate::unit::Unit;
 use crate::unit::resources::{Amount, MemoryEnforce, Resources};
+use crate::unit::{Unit, UnitName};
+use groups::Groups;
 
 /// By what `MemoryMax=` holds, from the strongest to nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,40 +54,24 @@ impl Rung {
     }
 }
 
-/// What a unit uses and may use; `None` is not known, for limits: there is none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Usage {
-    /// Its memory now, in bytes.
-    pub current: Option<u64>,
-    /// The most memory that it had in this run, in bytes.
-    pub peak: Option<u64>,
-    /// `MemoryMax=` in bytes, as it is in force.
-    pub max: Option<u64>,
-    /// `MemoryHigh=` in bytes, as it is in force.
-    pub high: Option<u64>,
-    /// How many of its processes the kernel killed for memory.
-    pub oom_kills: Option<u64>,
-    /// Its processes and threads now.
-    pub tasks: Option<u64>,
-    /// The processor time of all its processes, dead ones included.
-    pub cpu: Option<Duration>,
-}
-
 /// What is known of the units' limits, beside the loop.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// What the container may have, in bytes: of this `MemoryMax=25%` is a share.
-    total: Option<u64>,
+    pub(super) total: Option<u64>,
     /// Whether the kernel merges pages, once somebody wanted to know.
     can_merge: Option<bool>,
     /// Our own `oom_score_adj`.
     own_oom_score: Option<i32>,
+    /// The control groups.
+    pub(super) groups: Groups,
 }
 
 impl Memory {
     /// In a container with so much memory.
     pub fn new(total: Option<u64>) -> Memory {
-        Memory { total, can_merge: None, own_oom_score: proc_memory::own_oom_score_adjust() }
+        let own_oom_score = proc_memory::own_oom_score_adjust();
+        Memory { total, can_merge: None, own_oom_score, groups: Groups::default() }
     }
 
     /// By what the limits of a unit hold; [`Rung::None`] for one that has none.
@@ -95,7 +81,8 @@ impl Memory {
             return Rung::None;
         }
         match resources.enforce {
-            MemoryEnforce::Auto | MemoryEnforce::Cgroup | MemoryEnforce::Watchdog => Rung::Watchdog,
+            MemoryEnforce::Auto | MemoryEnforce::Cgroup => self.groups.rung(&unit.name),
+            MemoryEnforce::Watchdog => Rung::Watchdog,
             MemoryEnforce::Rlimit => Rung::Rlimit,
             MemoryEnforce::None => Rung::None,
         }
@@ -105,5 +92,19 @@ impl Memory {
     pub fn limits(&self, resources: &Resources) -> (Option<u64>, Option<u64>) {
         let bytes = |amount: Option<Amount>| amount?.bytes(self.total);
         (bytes(resources.memory_max), bytes(resources.memory_high))
+    }
+
+    /// What a unit uses, as far as it is known, and what it may use.
+    pub fn usage(&self, unit: &Unit) -> Usage {
+        let resources = unit.service.resources.as_deref();
+        let (max, high) = resources.map_or((None, None), |resources| self.limits(resources));
+        let tasks_max = resources.and_then(|resources| resources.tasks_max);
+        let used = self.groups.used(&unit.name).unwrap_or_default();
+        Usage { max: used.max.or(max), high: used.high.or(high), tasks_max, ..used }
+    }
+
+    /// Where a unit's control group is; empty: it has none.
+    pub fn group(&self, unit: &UnitName) -> String {
+        self.groups.path(unit).unwrap_or_default()
     }
 }

@@ -17,6 +17,7 @@ fn plan(argv: &[&str]) -> ExecPlan {
         envp: vec![c("PATH=/usr/bin:/bin")],
         pid_variables: Vec::new(),
         descriptors: Vec::new(),
+        cgroups: Vec::new(),
         grouping: Grouping::Session,
         stdio: [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit],
         umask: 0o022,

@@ -1,0 +1,128 @@
+//! Control groups of a kernel of its own: caps that hold, kills that take a service whole, stops
+//! that nobody escapes.
+
+use super::machine::Blueprint;
+use crate::tools::need;
+
+/// Waits until a condition of the shell holds, then runs the rest and switches off.
+fn judge(until: &str, then: &str) -> String {
+    format!(
+        "[Unit]\nSuccessAction = \"exit\"\n[Service]\n\
+         ExecStart = ['sh', '-c', '''until {until}; do sleep 0.1; done; {then}''']\n"
+    )
+}
+
+fn assert_in_order(console: &str, texts: &[&str]) {
+    let mut rest = console;
+    for text in texts {
+        let Some(at) = rest.find(text) else {
+            panic!("{text:?} is not there, or not in this order:\n{console}");
+        };
+        rest = &rest[at + text.len()..];
+    }
+}
+
+/// One of four leaks past its cap: it dies alone, at its limit and not above, and comes back.
+#[test]
+fn a_leak_dies_alone() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let script = "echo $RINIT_INSTANCE >> /tmp/starts; \
+        if [ $RINIT_INSTANCE = 3 ]; then \
+          if [ -e /tmp/leaked ]; then touch /tmp/back; else touch /tmp/leaked; exec probe allocate 150 wait; fi; \
+        fi; exec probe wait";
+    let web = format!(
+        "[Service]\nInstances = 4\nRestart = \"always\"\nMemoryMax = \"64M\"\nTasksMax = 10\n\
+         ExecStart = ['sh', '-c', '{script}']\n"
+    );
+    let judge = judge(
+        "[ -e /tmp/back ]",
+        "echo starts: $(sort /tmp/starts); echo group: $(cat /sys/fs/cgroup/web@1.service/memory.max \
+         /sys/fs/cgroup/web@1.service/memory.oom.group /sys/fs/cgroup/web@1.service/pids.max)",
+    );
+    let console = blueprint.unit("web", &web).unit("judge", &judge).boot().off();
+    assert_in_order(
+        &console,
+        &[
+            "rinit: control groups (v2): one for each unit, in /sys/fs/cgroup",
+            "rinit: web@3.service: killed by the kernel for its memory (oom-kill): MemoryMax=64M, peak 64M",
+            "rinit: web@3.service: ExecStart killed by SIGKILL",
+            "rinit: web@3.service: started",
+            "starts: 1 2 3 3 4",
+            "group: 67108864 1 10",
+            "rinit: exit status 0: the machine is switched off",
+        ],
+    );
+    for other in ["web@1", "web@2", "web@4"] {
+        assert!(!console.contains(&format!("{other}.service: killed")), "{console}");
+    }
+}
+
+/// A tree that leaks dies whole; a fork bomb meets its cap; who ignores SIGTERM in a session of his
+/// own is found by a stop; what is frozen can be stopped.
+#[test]
+fn nobody_escapes() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let unit = |text: &str| format!("[Unit]\nFailureAction = \"none\"\n[Service]\n{text}\n");
+    let tree = unit(
+        "MemoryMax = \"48M\"\n\
+         ExecStart = \"probe fork [ setsid wait ] orphan [ setsid wait ] say grown allocate 100 wait\"",
+    );
+    let bomb = unit(
+        "TasksMax = 20\nExecStart = ['sh', '-c', 'for i in $(seq 100); do sleep 1000 & done; wait']",
+    );
+    let stubborn = unit(
+        "RuntimeMaxSec = 1\nTimeoutStopSec = 1\nExecStart = \"probe ignore TERM \
+         fork [ setsid ignore TERM wait ] orphan [ setsid ignore TERM wait ] wait\"",
+    );
+    let frozen = unit(
+        "RuntimeMaxSec = 2\nTimeoutStopSec = 100\n\
+         ExecStart = ['sh', '-c', 'echo 1 > /sys/fs/cgroup/frozen.service/cgroup.freeze; sleep 1000']",
+    );
+    let judge = judge(
+        "! pgrep probe && ! pgrep -f 'sleep 1000' && ! ls -d /sys/fs/cgroup/[tbsf]*.service",
+        "echo nobody is left",
+    );
+    let console = blueprint
+        .unit("tree", &tree)
+        .unit("bomb", &bomb)
+        .unit("stubborn", &stubborn)
+        .unit("frozen", &frozen)
+        .unit("judge", &judge)
+        .boot()
+        .off();
+    for texts in [
+        &["tree.service: killed by the kernel for its memory (oom-kill): MemoryMax=48M"][..],
+        &["can't fork"],
+        &["stubborn.service: ", "SIGKILL"],
+        &["nobody is left", "exit status"],
+    ] {
+        assert_in_order(&console, texts);
+    }
+}
+
+/// A group that systemd would have delegated: rinit and all in it move to `init`, and it leaves
+/// the groups of others alone.
+#[test]
+fn a_delegated_group_is_divided() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let outer = "[Unit]\nFailureAction = \"none\"\nSuccessAction = \"exit\"\n[Service]\nExecStart = ['sh', '-c', '''\
+        mkdir /sys/fs/cgroup/given; echo +memory +pids > /sys/fs/cgroup/cgroup.subtree_control; \
+        echo $$ > /sys/fs/cgroup/given/cgroup.procs; \
+        exec /init --units /etc/inner --socket none''']\n";
+    let inner = "[Unit]\nSuccessAction = \"exit\"\n[Service]\nMemoryMax = \"32M\"\n\
+        ExecStart = ['sh', '-c', 'echo inner: $(cat /proc/self/cgroup /sys/fs/cgroup/given/cgroup.subtree_control) \
+        of $(cat /proc/$PPID/cgroup)']\n";
+    let console = blueprint.unit("outer", outer).file("etc/inner/app.toml", inner).boot().off();
+    assert_in_order(&console, &["inner: 0::/given/app.service memory pids of 0::/given/init"]);
+}
+
+/// From the kernel's first instruction to a service that runs.
+#[test]
+fn boot_time() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let unit = "[Unit]\nSuccessAction = \"exit\"\n[Service]\nMemoryMax = \"64M\"\n\
+        ExecStart = [\"sed\", \"s/^/since the kernel began: /\", \"/proc/uptime\"]\n";
+    let console = blueprint.unit("first", unit).boot().off();
+    let line = console.lines().find(|line| line.contains("since the kernel began"));
+    eprintln!("{}", line.unwrap_or_else(|| panic!("{console}")));
+}
