@@ -4,6 +4,7 @@
 
 mod metrics;
 mod page;
+mod proxy;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
