@@ -94,7 +94,7 @@ impl Web {
             address,
             unit: empty(),
             service: empty(),
-            socket: empty(),
+            socket: "DeferAcceptSec = \"5s\"\n".into(),
             rest: empty(),
         })
     }
@@ -112,6 +112,11 @@ impl Web {
     /// A line of `[Socket]`.
     fn socket(self, line: &str) -> Web {
         Web { socket: format!("{}{line}\n", self.socket), ..self }
+    }
+
+    /// A worker may accept who has not spoken yet.
+    fn undeferred(self) -> Web {
+        Web { socket: String::new(), ..self }
     }
 
     /// Further sections.
@@ -132,7 +137,7 @@ impl Web {
             "[Unit]\n{}[Service]\n\
              ExecStart = \"uvicorn workers:app --fd 3 --app-dir {} --log-level warning\"\n\
              Instances = {N}\nRestart = \"always\"\n{}\
-             [Socket]\nListenStream = \"{}\"\nDeferAcceptSec = \"5s\"\n{}{}",
+             [Socket]\nListenStream = \"{}\"\n{}{}",
             self.unit,
             apps.display(),
             self.service,

@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::control::Control;
 use super::figures::Figures;
+use super::freezer::Freezer;
 use super::http::Http;
 use super::journal::Journal;
 use super::main_process::Strangers;
@@ -111,6 +112,7 @@ pub struct Shell {
     pub(super) report: Reporter,
     pub(super) spawner: Spawner,
     pub(super) sockets: Holder,
+    pub(super) freezer: Freezer,
     pub(super) reload: Reload,
     pub(super) control: Control,
     pub(super) http: Http,
@@ -172,6 +174,7 @@ impl Shell {
             report,
             spawner,
             sockets: Holder::default(),
+            freezer: Freezer::default(),
             reload,
             control: Control::new(control, server),
             http: Http::new(connections),
@@ -226,6 +229,7 @@ impl Shell {
             }
         }
         self.members.flush(&self.table);
+        self.freezer.thaw(&mut self.members, &self.table);
         self.after_event();
         if let Some(gone) = self.to_forget.take() {
             self.forget(gone);
@@ -275,6 +279,10 @@ impl Shell {
         }
         if let Some(event) = self.next_memory() {
             return Some(event);
+        }
+        let (sockets, members) = (&self.sockets, &mut self.members);
+        if let Some(unit) = self.freezer.next_still(now(), sockets, members, &self.table) {
+            return Some(Event::Quiet { unit });
         }
         if let Some(event) = self.next_probed() {
             return Some(event);
@@ -580,6 +588,7 @@ impl Shell {
             self.control.next_deadline(),
             self.http.next_deadline(),
             self.sockets.next_deadline(),
+            self.freezer.next_deadline(),
             self.probes.next_deadline(),
             self.upward.next_deadline(),
             self.journal.next_deadline(),

@@ -35,7 +35,7 @@ struct Member {
     started: u64,
 }
 
-/// A signal that goes to the recorded members once this batch of actions is done.
+/// A signal that goes to the recorded members, too: once this batch of actions is done.
 #[derive(Debug)]
 struct PendingKill {
     signal: Signal,
@@ -221,17 +221,19 @@ impl Members {
     /// [`Members::flush`]; and watches until none is left.
     pub fn kill_unit(&mut self, table: &ProcessTable, unit: UnitName, signal: Option<Signal>) {
         if let Some(signal) = signal {
-            let leaders = table.of_unit(&unit);
-            let groups: BTreeSet<Pid> = leaders.map(|process| process.pid).collect();
-            for leader in &groups {
-                kill::group(*leader, signal);
-            }
-            let pending = PendingKill { signal, groups };
+            let pending = signal_groups(table, &unit, signal);
             self.pending.entry(unit.clone()).or_default().push(pending);
         }
         self.answerable.remove(&unit);
         self.dirty.insert(unit.clone());
         self.watched.insert(unit);
+    }
+
+    /// Signals every process of a unit at once, and watches nothing.
+    pub fn signal_unit(&mut self, table: &ProcessTable, unit: &UnitName, signal: Signal) {
+        let rest = signal_groups(table, unit, signal);
+        self.look(table);
+        self.signal_members(unit, &[rest]);
     }
 
     /// Sends what [`Members::kill_unit`] left for the end of the batch.
@@ -446,6 +448,15 @@ impl Members {
         }
         None
     }
+}
+
+/// Signals the groups that children of ours lead; the rest of the unit is still to get it.
+fn signal_groups(table: &ProcessTable, unit: &UnitName, signal: Signal) -> PendingKill {
+    let groups: BTreeSet<Pid> = table.of_unit(unit).map(|process| process.pid).collect();
+    for leader in &groups {
+        kill::group(*leader, signal);
+    }
+    PendingKill { signal, groups }
 }
 
 /// A process, its parent, and so on up to us.

@@ -10,6 +10,7 @@ mod conditions;
 mod control;
 mod event_loop;
 mod figures;
+mod freezer;
 mod http;
 mod journal;
 mod last_stand;

@@ -71,8 +71,15 @@ impl Shell {
                     return Performed::Event(event);
                 }
             }
-            Action::Quiesce { unit } => self.sockets.quiesce(&unit),
-            Action::Resume { unit } => self.sockets.resume(&unit),
+            Action::Quiesce { unit } => {
+                if let Some(event) = self.quiesce(unit) {
+                    return Performed::Event(event);
+                }
+            }
+            Action::Resume { unit } => {
+                self.sockets.resume(&unit);
+                self.freezer.resume(&unit);
+            }
             Action::Load => {
                 self.upward.reloading(now());
                 let loaded = self.load();
@@ -114,6 +121,7 @@ impl Shell {
         self.members.rename(from, to);
         self.watchdog.rename(from, to);
         self.notify.rename(from, to);
+        self.freezer.rename(from, to);
         self.journal.rename(from, to);
         self.rename_member(from, to);
         self.rename_group(from, to);

@@ -34,7 +34,7 @@ use crate::unit::{Unit, UnitKind, UnitName};
 pub(super) const FIRST_SOCKET: usize = usize::MAX / 4;
 
 /// How often the queues of a unit that is about to stop are looked at.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// A connection is in no queue until its handshake is done, and with `DeferAcceptSec=` until it has
 /// spoken: the workers get so long to take those that are about to. One that takes longer and was
@@ -282,6 +282,30 @@ impl Holder {
         self.emptying.push(Emptying { unit: unit.clone(), from, next: from });
     }
 
+    /// The ports of the TCP sockets that an instance shares with its siblings.
+    pub fn shared_ports(&self, unit: &UnitName) -> Vec<u16> {
+        let port = |place: &Place| match place.address {
+            Address::Inet(address) => Some(address.port()),
+            Address::Path(_) | Address::Abstract(_) | Address::Unnamed => None,
+        };
+        self.shared(unit).into_iter().filter_map(port).collect()
+    }
+
+    /// Whether somebody waits in the queues that an instance shares with its siblings.
+    pub fn shared_queues(&self, unit: &UnitName) -> bool {
+        let sockets = self.shared(unit).into_iter().flat_map(|place| &place.sockets);
+        let mut lengths = sockets.filter_map(|fd| listener::queue_length(fd.as_fd()).ok());
+        lengths.any(|length| length > 0)
+    }
+
+    fn shared(&self, unit: &UnitName) -> Vec<&Place> {
+        let service = service_of(unit).filter(|_| !self.units.contains_key(unit));
+        let owners = service.map(|service| self.owners(&service)).unwrap_or_default();
+        let held = owners.into_iter().filter_map(|owner| self.units.get(&owner));
+        let places = held.flat_map(|held| &held.places);
+        places.filter(|place| place.is_tcp() && place.spread == Spread::Shared).collect()
+    }
+
     fn defers(&self, unit: &UnitName) -> bool {
         let held = self.units.get(unit).or_else(|| self.units.get(&service_of(unit)?));
         held.is_some_and(|held| !held.socket.defer_accept.is_zero())
@@ -388,10 +412,9 @@ impl Holder {
         let own = unit.instance_of.as_ref().unwrap_or(&unit.name);
         let mut owners = vec![own.clone()];
         owners.extend(unit.sockets.iter().map(|dependency| dependency.name.clone()));
-        for (name, held) in self.units.iter().filter(|(name, _)| name.kind() == UnitKind::Socket) {
-            let triggers = held.socket.service.clone().or_else(|| service_of_socket(name));
-            if triggers.as_ref() == Some(own) && !owners.contains(name) {
-                owners.push(name.clone());
+        for name in self.owners(own) {
+            if !owners.contains(&name) {
+                owners.push(name);
             }
         }
         let mut passed = Passed::default();
@@ -405,6 +428,17 @@ impl Holder {
             }
         }
         passed
+    }
+
+    /// A service, and the socket units that start it.
+    fn owners(&self, service: &UnitName) -> Vec<UnitName> {
+        let sockets = self.units.iter().filter(|(name, _)| name.kind() == UnitKind::Socket);
+        let starts = |(name, held): &(&UnitName, &Held)| {
+            let target = held.socket.service.clone().or_else(|| service_of_socket(name));
+            target.as_ref() == Some(service)
+        };
+        let sockets = sockets.filter(starts).map(|(name, _)| name.clone());
+        std::iter::once(service.clone()).chain(sockets).collect()
     }
 
     /// The sockets of a unit with their places; of an instance, its own or the shared ones.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Manager;
 use super::event::{Fact, JobKind, JobResult};
+use super::job::Job;
 use super::out::Change;
 use super::rollout::Roll;
 use super::scale::Scaling;
@@ -411,7 +412,8 @@ impl Manager {
                 group.start_deadline = None;
             }
             self.conclude(unit);
-            if self.jobs.get(unit).is_some_and(|job| job.starts() && job.running && !job.roll) {
+            let starts = |job: &Job| job.starts() && !job.stop_first && job.running && !job.roll;
+            if self.jobs.get(unit).is_some_and(starts) {
                 self.finish_job(unit, JobResult::Done, "");
             }
         }
@@ -506,7 +508,7 @@ impl Manager {
     fn state_while_up(&self, unit: &UnitName, group: &Group, census: Census) -> SubState {
         let never_up = self.services.get(unit).is_some_and(|it| it.state == SubState::Start);
         // One that a client restarts is down only for a moment.
-        let starts = |name: &UnitName| self.jobs.get(name).is_some_and(super::job::Job::starts);
+        let starts = |name: &UnitName| self.jobs.get(name).is_some_and(Job::starts);
         let restarts = group.members.iter().any(starts);
         if census.up > 0 || group.wanted == 0 && !group.starting {
             SubState::Running

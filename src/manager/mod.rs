@@ -19,6 +19,8 @@ mod instances;
 mod job;
 mod out;
 mod phases;
+#[cfg(test)]
+mod quiet_stories;
 mod random;
 pub mod readiness;
 mod reload;
@@ -156,6 +158,7 @@ impl Manager {
                 self.with_owner(process, |service, out| {
                     service.on_exited(out, process, exit, exec_error);
                 });
+                self.touch_owner(process);
                 self.out.processes.remove(&process);
             }
             Event::OomKill { unit, kill } => {

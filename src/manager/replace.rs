@@ -204,13 +204,21 @@ impl Manager {
             return;
         };
         self.say_roll(unit, RollEvent::GoesBack { reason: reason.to_string() }, &roll);
+        let leaving = roll.steps.iter().filter(|(_, step)| **step == Step::Leaving);
+        let leaving: Vec<u32> = leaving.map(|(number, _)| *number).collect();
         for number in roll.steps.keys().copied().collect::<Vec<_>>() {
             self.abandon_step(unit, number, &mut roll);
         }
         roll.definitions = std::mem::take(&mut roll.before);
-        // What was replaced last goes back first.
-        roll.queue = roll.definitions.keys().rev().copied().collect();
-        roll.total = u32::try_from(roll.queue.len()).unwrap_or(u32::MAX);
+        // What was replaced last goes back first, but for those that do not serve: no more are
+        // missing than may be. For that, too, who was about to make room has its turn already.
+        let serves =
+            |number: &u32| self.services.get(&unit.numbered(*number)).is_some_and(Service::serves);
+        let (up, down): (Vec<u32>, Vec<u32>) =
+            roll.definitions.keys().rev().copied().partition(serves);
+        roll.queue = down.into_iter().chain(up).collect();
+        roll.total = u32::try_from(roll.queue.len() + leaving.len()).unwrap_or(u32::MAX);
+        roll.steps.extend(leaving.into_iter().map(|number| (number, Step::Leaving)));
         roll.done = 0;
         roll.target = None;
         roll.back = true;

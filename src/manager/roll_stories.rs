@@ -97,6 +97,7 @@ fn start_first_takes_the_place_and_steers() {
             rename web@1+new web@1
             web@1+old1 running > stop
             quiesce web@1+old1
+            resume web@1+old1
             web@1+old1 stop > stop-sigterm
             kill web@1+old1 SIGTERM
             web@1+old1 stop-sigterm > dead
@@ -110,6 +111,7 @@ fn start_first_takes_the_place_and_steers() {
             rename web@2+new web@2
             web@2+old2 running > stop
             quiesce web@2+old2
+            resume web@2+old2
             web@2+old2 stop > stop-sigterm
             kill web@2+old2 SIGTERM
             web@2+old2 stop-sigterm > dead
@@ -137,6 +139,7 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
             steer web [1]
             web@2 running > stop
             quiesce web@2
+            resume web@2
             web@2 stop > stop-sigterm
             kill web@2 SIGTERM
             web@2 stop-sigterm > dead
@@ -160,6 +163,7 @@ fn who_is_to_be_stopped_gets_no_new_connection_before() {
             steer web []
             web@1 running > stop
             quiesce web@1
+            resume web@1
             web@1 stop > stop-sigterm
             kill web@1 SIGTERM
             web@1 stop-sigterm > dead
@@ -254,6 +258,44 @@ fn rollback_gives_back_the_old_definition() {
     "#]],
     );
     assert_eq!(rig.status("web").instances.map(|it| it.outdated), Some(2));
+}
+
+/// Who had begun to make room is missing, too.
+#[test]
+fn a_rollback_takes_no_more_away_than_it_may() {
+    let mut old = several(4, RollingOrder::StopFirst);
+    old.service.rolling_update.failure_action = RollingFailure::Rollback;
+    old.service.rolling_update.parallelism = 2;
+    let mut rig = booted(old.clone());
+    rig.stubborn.insert(name("web@4"));
+    let mut new = old;
+    new.service.kill_signal = Signal::INT;
+    apply(&mut rig, &new);
+    rig.pass(1100);
+    rig.log();
+    rig.exits("web@3", 3);
+    rig.pass(1000);
+    check(
+        &mut rig,
+        expect![[r#"
+            web@3 running > stop-sigterm
+            web roll 2/4: GoesBack { reason: "web@3.service did not stay up (exit-code, status 3)" }
+            web@3 stop-sigterm > failed
+            web@3 failed > condition
+            web@3 condition > start
+            spawn web@3 ExecStart
+            web@3 start > running
+            -- 2.100000s
+            web roll 1/4: Replaced { instance: "web@3.service" }
+            web@2 running > stop-sigterm
+            kill web@2 SIGINT
+            web@2 stop-sigterm > dead
+            web@2 dead > condition
+            web@2 condition > start
+            spawn web@2 ExecStart
+            web@2 start > running
+        "#]],
+    );
 }
 
 #[test]
@@ -426,6 +468,28 @@ fn scale_up_down_and_to_nothing() {
         reply Job { result: Done, reason: "", also: [] }
         web auto-restart > running
     "#]],
+    );
+}
+
+/// However its stop ended: nobody wants it up.
+#[test]
+fn one_that_a_client_stopped_is_no_failure_of_a_scale() {
+    let mut rig = booted(several(2, RollingOrder::StartFirst));
+    rig.stubborn.insert(name("web@2"));
+    rig.ask(JobKind::Stop, "web@2");
+    rig.pass(100_000);
+    rig.log();
+    scale(&mut rig, 3);
+    check(
+        &mut rig,
+        expect![[r#"
+            web scaled 2 > 3
+            web@3 dead > condition
+            web@3 condition > start
+            spawn web@3 ExecStart
+            web@3 start > running
+            reply Job { result: Done, reason: "", also: [] }
+        "#]],
     );
 }
 

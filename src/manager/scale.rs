@@ -113,8 +113,9 @@ impl Manager {
         let is = |number: u32, what: fn(&Service) -> bool| {
             self.services.get(&name(number)).is_some_and(what)
         };
-        let failed = (1..=wanted)
-            .find(|number| is(*number, |it| it.state == SubState::Failed || it.is_spent()));
+        // One that a client stopped is not asked to come up, however that stop ended.
+        let has_failed = |it: &Service| !it.held && (it.state == SubState::Failed || it.is_spent());
+        let failed = (1..=wanted).find(|number| is(*number, has_failed));
         let open = (1..=wanted).any(|number| !is(number, |it| it.serves() || it.held));
         let extra = group.members.iter().any(|name| {
             let number = number_of(name).is_none_or(|number| number > wanted);

@@ -26,10 +26,15 @@ use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
 use super::time::Timestamp;
+use crate::unit::service::KillMode;
+use crate::unit::socket::Socket;
 use crate::unit::{Unit, UnitKind, UnitName};
 
 /// A queue that is not empty by then is left to the workers as it is.
-const QUIESCE_MOST: Duration = Duration::from_millis(500);
+const QUEUE_MOST: Duration = Duration::from_millis(500);
+
+/// An instance that has not read by then what it accepted is stopped all the same.
+const UNREAD_MOST: Duration = Duration::from_secs(2);
 
 /// From the signals of a stop to the end of listening: more than the tenth of a second after
 /// which a worker has noticed, less than a client would wait in vain.
@@ -213,9 +218,9 @@ impl Manager {
         let hurried = self.shutdown.as_ref().is_some_and(super::Shutdown::is_hurried);
         let quiescing = self.services.get(unit).is_some_and(Service::is_quiescing);
         if quiescing && !hurried {
-            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
-        } else if !hurried && self.owes_quiet(unit, restarting) {
-            self.with(unit, |service, out| service.quiesce(out, restarting, QUIESCE_MOST));
+            self.with(unit, |service, out| service.quiesce(out, restarting, QUEUE_MOST));
+        } else if !hurried && let Some(most) = self.owes_quiet(unit, restarting) {
+            self.with(unit, |service, out| service.quiesce(out, restarting, most));
             for owner in self.queues_of(unit) {
                 self.out.act(Action::Quiesce { unit: owner });
             }
@@ -248,39 +253,53 @@ impl Manager {
         }
     }
 
-    /// Whether somebody may be in a queue that is lost, or waits long, when this unit stops. If
-    /// the sockets are to be closed, notes that connects are refused from now on.
-    fn owes_quiet(&mut self, unit: &UnitName, restarting: bool) -> bool {
-        let Some(service) = self.services.get(unit) else { return false };
+    /// For how long at most this unit's stop waits for who would be lost, or wait long, by it:
+    /// somebody in a queue, or in its hands and not read yet. `None`: there is nobody. If the
+    /// sockets are to be closed, notes that connects are refused from now on.
+    fn owes_quiet(&mut self, unit: &UnitName, restarting: bool) -> Option<Duration> {
+        let service = self.services.get(unit)?;
         if service.state != SubState::Running {
-            return false;
+            return None;
         }
-        let group = service.unit.instance_of.clone();
+        if service.unit.instance_of.is_some() {
+            return self.instance_owes_quiet(service);
+        }
         let stopping = self.out.stopping;
         let on_demand = service.unit.is_on_demand() && !stopping;
         let separate: Vec<UnitName> =
             service.unit.sockets.iter().map(|dependency| dependency.name.clone()).collect();
-        if group.is_none() {
-            // Sockets of a `.socket` unit outlive their service, but not rinit.
-            let own = std::iter::once(unit).filter(|_| !restarting && !on_demand);
-            let mut owes = false;
-            for owner in own.chain(separate.iter().filter(|_| stopping)) {
-                let held = self.sockets.held.get_mut(owner).filter(|it| it.open && !it.quiet);
-                if let Some(held) = held {
-                    (held.quiet, owes) = (true, true);
-                }
+        // Sockets of a `.socket` unit outlive their service, but not rinit.
+        let own = std::iter::once(unit).filter(|_| !restarting && !on_demand);
+        let mut owes = None;
+        for owner in own.chain(separate.iter().filter(|_| stopping)) {
+            let held = self.sockets.held.get_mut(owner).filter(|it| it.open && !it.quiet);
+            if let Some(held) = held {
+                held.quiet = true;
+                owes = Some(QUEUE_MOST);
             }
-            return owes;
         }
-        let owner = group.as_ref().unwrap_or(unit);
-        if self.group_phase(owner) == GroupPhase::Stopping {
-            return false; // there is nobody left to send them to: who is queued waits
+        owes
+    }
+
+    fn instance_owes_quiet(&self, instance: &Service) -> Option<Duration> {
+        let unit = &instance.unit;
+        let group = unit.instance_of.as_ref()?;
+        if self.group_phase(group) == GroupPhase::Stopping {
+            return None; // there is nobody left to send them to: who is queued waits
         }
-        let Some(held) = self.sockets.held.get(owner).filter(|it| it.open && !it.quiet) else {
-            return false;
-        };
-        // Each has a socket of its own: steered away from, its queue runs empty.
-        held.unit.socket.as_ref().is_some_and(|socket| socket.reuse_port)
+        let owners = std::iter::once(group).chain(unit.sockets.iter().map(|it| &it.name));
+        let held = owners.filter_map(|owner| self.sockets.held.get(owner)).filter(|it| it.open);
+        let mut sockets = held.filter_map(|held| held.unit.socket.as_deref());
+        if sockets.clone().any(|socket| socket.reuse_port) {
+            // Each has a socket of its own: steered away from, its queue runs empty.
+            return Some(QUEUE_MOST);
+        }
+        // All have the same: it is held still when it has read what it took from there. A command
+        // of its own, or no signal at all, would come between that and its end.
+        let service = &unit.service;
+        let signalled = service.exec_stop.is_empty() && service.kill_mode != KillMode::None;
+        let shares = signalled && sockets.any(Socket::has_tcp_stream);
+        shares.then_some(UNREAD_MOST)
     }
 
     /// Nothing waits in the queues of `unit` any more: who waited for that stops.

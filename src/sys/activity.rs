@@ -39,6 +39,13 @@ pub fn main_thread(pid: Pid) -> io::Result<MainThread> {
     Ok(MainThread { waits, ticks, state, sleeps_in })
 }
 
+/// Whether a stopped process was at work in its own code when it was stopped, and not waiting in
+/// a system call (`syscall` of proc(5)); `None`: it is not shown to us.
+pub fn was_at_work(pid: Pid) -> Option<bool> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    Some(text.starts_with("-1") || text.starts_with("running"))
+}
+
 /// Fields 3, 14 and 15 of a `stat` file.
 fn state_and_ticks(stat: &str) -> Option<(u8, u64)> {
     let (_, rest) = stat.rsplit_once(')')?; // the name may hold anything
@@ -83,6 +90,34 @@ mod tests {
     }
 
     #[test]
+    fn who_is_stopped_was_at_work_or_waited() {
+        for (script, expected) in [("read x", false), ("while :; do :; done", true)] {
+            let mut child = std::process::Command::new("/bin/sh")
+                .args(["-c", script])
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let pid = Pid::try_from(child.id()).unwrap();
+            // A shell that starts makes system calls, too: then it is looked at once more.
+            let found = loop {
+                crate::sys::kill::child(pid, crate::unit::process::Signal::STOP);
+                while main_thread(pid).unwrap().state != b'T' {
+                    std::thread::yield_now();
+                }
+                match was_at_work(pid) {
+                    Some(found) if found != expected => (),
+                    found => break found,
+                }
+                crate::sys::kill::child(pid, crate::unit::process::Signal::CONT);
+                std::thread::yield_now();
+            };
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(found.is_none_or(|found| found == expected), "{script}");
+        }
+    }
+
+    #[test]
     fn a_busy_thread_moves_and_a_sleeping_one_does_not() {
         let mut child = std::process::Command::new("/bin/cat")
             .stdin(std::process::Stdio::piped())
@@ -105,6 +140,7 @@ mod tests {
         }
         drop(child.stdin.take());
         child.wait().unwrap();
+        assert_eq!(was_at_work(pid), None, "it is gone");
         assert!(main_thread(pid).is_err());
     }
 }

@@ -36,6 +36,7 @@ pub mod signals;
 pub mod socket;
 pub mod stderr;
 pub mod steer;
+pub mod tcp_diag;
 pub mod terminal;
 pub mod writer;
 

@@ -7,6 +7,7 @@
 //! **Invariant:** a descriptor that is closed meanwhile counts as never seen; a process that cannot
 //! be looked at is the system's error, never a guess.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -45,6 +46,22 @@ pub fn waits_for_connections(pid: Pid, given: &[u64]) -> io::Result<bool> {
     let listens = |inode: u64| own.contains(&inode);
     Ok(["tcp", "tcp6"].iter().any(|name| tcp(&table(name).unwrap_or_default()).any(listens))
         || unix(&table("unix").unwrap_or_default()).any(listens))
+}
+
+/// The inodes of every socket that a process has open.
+///
+/// # Errors
+/// As [`waits_for_connections`].
+pub fn open_sockets(pid: Pid) -> io::Result<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        match fs::read_link(entry?.path()) {
+            Ok(link) => found.extend(link.to_str().and_then(socket_inode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // closed meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// `socket:[4711]`.
@@ -180,5 +197,6 @@ mod tests {
         let expected = inode(listener.as_fd()).unwrap();
         assert_eq!(socket_inode(link.to_str().unwrap()), Some(expected));
         assert_eq!(socket_inode("pipe:[1]"), None);
+        assert!(open_sockets(crate::sys::own_pid()).unwrap().contains(&expected));
     }
 }

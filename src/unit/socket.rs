@@ -122,6 +122,16 @@ pub struct Socket {
     pub opens_late: bool,
 }
 
+impl Socket {
+    /// Whether one of them is a TCP listener.
+    pub fn has_tcp_stream(&self) -> bool {
+        self.listen.iter().any(|listen| match (&listen.address, listen.kind) {
+            (ListenAddress::Port(_) | ListenAddress::Ip(_), ListenKind::Stream) => true,
+            (_, _) => false,
+        })
+    }
+}
+
 impl Default for Socket {
     fn default() -> Socket {
         Socket {

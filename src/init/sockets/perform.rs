@@ -7,7 +7,7 @@ use std::io;
 
 use mio::event::Event as Readiness;
 
-use super::super::event_loop::Shell;
+use super::super::event_loop::{Shell, now};
 use super::super::report::Level;
 use crate::manager::event::Event;
 use crate::unit::{Unit, UnitName};
@@ -37,6 +37,18 @@ impl Shell {
                 Some(Event::Connection { unit })
             }
         }
+    }
+
+    /// Waits for the queues of a unit, or for an instance to have read what it took from a queue
+    /// that it shares. If that cannot be seen there is nothing to wait for.
+    pub(in super::super) fn quiesce(&mut self, unit: UnitName) -> Option<Event> {
+        let ports = self.sockets.shared_ports(&unit);
+        if ports.is_empty() {
+            self.sockets.quiesce(&unit);
+            return None;
+        }
+        let frozen = self.freezer.freeze(&unit, ports, now());
+        (!frozen).then_some(Event::Quiet { unit })
     }
 
     pub(in super::super) fn steer(&mut self, unit: &UnitName, ready: &[u32]) {

@@ -214,7 +214,8 @@ pub enum Event {
         /// Whose socket.
         unit: UnitName,
     },
-    /// The answer to [`Action::Quiesce`]: nothing waits in the queues any more.
+    /// The answer to [`Action::Quiesce`]: nothing waits in the queues any more, or in the hands of
+    /// the instance.
     Quiet {
         /// The unit of the request.
         unit: UnitName,
@@ -351,12 +352,15 @@ pub enum Action {
         unit: UnitName,
     },
     /// Let no new connection into the queue of these sockets, and wait for what is queued to be
-    /// accepted; answered by [`Event::Quiet`] (at once if there is nothing to wait for).
+    /// accepted; an instance that shares its sockets is held still at an instant when it has read
+    /// what it accepted. Answered by [`Event::Quiet`] (at once if there is nothing to wait for).
     Quiesce {
-        /// A service: its sockets. An instance of one with `ReusePort=`: its own socket.
+        /// A service: its sockets. An instance of one with `ReusePort=`: its own socket. Another
+        /// instance: its processes.
         unit: UnitName,
     },
-    /// Let new connections in again after [`Action::Quiesce`].
+    /// The wait of [`Action::Quiesce`] for an instance is over: what was held still goes on once
+    /// all actions of this event are done.
     Resume {
         /// The unit of the request.
         unit: UnitName,

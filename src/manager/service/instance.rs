@@ -26,7 +26,7 @@ pub(in super::super) struct Place {
     pub recovers_at: Option<Timestamp>,
     /// `RuntimeMaxSec=` is over: it is to be replaced.
     pub recycle: bool,
-    /// It is about to be stopped: nothing new is to come to it.
+    /// It is about to be stopped, or has lost its main process: nothing new is to come to it.
     pub leaving: bool,
 }
 

@@ -266,7 +266,7 @@ impl Service {
         self.late_at = None;
         self.clearing = None;
         self.leave_behind(state);
-        self.quiescing = false;
+        self.resume(out);
         if state != SubState::Condition {
             self.checking = false;
         }

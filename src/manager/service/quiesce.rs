@@ -1,11 +1,14 @@
-//! The first part of a stop of a service with sockets: who is in their queues is accepted.
+//! The first part of a stop of a service with sockets: who is in their queues is accepted, and by
+//! an instance that shares them who was accepted is read.
 //!
 //! Not which stop owes that, nor what ends it (`manager::sockets`). Nothing is killed or run yet;
 //! to everybody else the service is on its way down already. **Invariant:** the wait has a deadline,
-//! and no process of the service is signalled or forked in it.
+//! no process of the service is signalled or forked in it by the manager, and the shell, which may
+//! hold an instance still meanwhile, is told the end of it.
 
 use std::time::Duration;
 
+use super::super::event::Action;
 use super::super::out::Out;
 use super::super::state::{ActiveState, SubState};
 use super::Service;
@@ -29,6 +32,13 @@ impl Service {
         self.quiescing = false;
         self.may_restart = false;
         self.restarting = restarting;
+    }
+
+    /// The wait is over: who was held still for it goes on, once it has had its signals.
+    pub(super) fn resume(&mut self, out: &mut Out) {
+        if std::mem::take(&mut self.quiescing) && self.unit.instance_of.is_some() {
+            out.act(Action::Resume { unit: self.unit.name.clone() });
+        }
     }
 
     /// It is about to stop, as soon as nobody waits in a queue.

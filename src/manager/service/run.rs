@@ -164,7 +164,8 @@ impl Service {
                 self.reloaded(out);
             }
             // A control process runs: what comes next is decided when that has ended.
-            SubState::StartPost | SubState::Reload | SubState::Stop | SubState::StopPost => (),
+            SubState::Reload => self.place.leaving = true,
+            SubState::StartPost | SubState::Stop | SubState::StopPost => (),
             SubState::Dead
             | SubState::Condition
             | SubState::StartPre

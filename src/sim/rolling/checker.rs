@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::starting::nanos;
 use super::draw::{Plan, name};
+use super::seen::Seen;
 use super::world::{MS, World};
 use crate::manager::event::{
     Action, ClientId, Event, Fact, JobKind, JobResult, ProcessId, ProcessRole, Reply, Request,
@@ -68,49 +69,6 @@ pub(super) enum Rule {
 pub(super) struct Broken {
     pub(super) rule: Rule,
     pub(super) seen: String,
-}
-
-/// What was seen of one record.
-#[derive(Clone, Default)]
-struct Seen {
-    state: Option<SubState>,
-    since: u64,
-    /// It has been up in this run.
-    ran: bool,
-    up_since: Option<u64>,
-    /// It does not serve because of itself, or of a client…
-    own: bool,
-    /// …and by the declaration that is well for good.
-    done: bool,
-    /// It has been up since the service was last started.
-    served: bool,
-    not_before: u64,
-    /// There were to be fewer while it was down.
-    extra: bool,
-    unhealthy: bool,
-}
-
-impl Seen {
-    fn state(&self) -> SubState {
-        self.state.unwrap_or(SubState::Dead)
-    }
-
-    fn is_up(&self) -> bool {
-        matches!(self.state(), SubState::Running | SubState::Exited | SubState::Reload)
-    }
-
-    fn serves(&self) -> bool {
-        self.is_up() && !self.unhealthy
-    }
-
-    fn comes(&self) -> bool {
-        let state = self.state();
-        state.active_state() == ActiveState::Activating && state != SubState::AutoRestart
-    }
-
-    fn is_down(&self) -> bool {
-        matches!(self.state(), SubState::Dead | SubState::Failed)
-    }
 }
 
 pub(super) struct Checker<'a> {
@@ -235,7 +193,11 @@ impl<'a> Checker<'a> {
                     let name = name("web").numbered(number);
                     let seen = self.seen.entry(name).or_default();
                     seen.own = true;
-                    seen.done = *kind == JobKind::Stop;
+                    seen.done = match kind {
+                        JobKind::Stop => true,
+                        JobKind::Start | JobKind::Restart => false,
+                        JobKind::Reload => seen.done,
+                    };
                     self.touched.remove(&number);
                 }
                 self.restarts();
@@ -268,7 +230,8 @@ impl<'a> Checker<'a> {
                 }
             }
             Action::Quiesce { unit } => {
-                let until = Some(self.now + 500 * MS);
+                let most = if self.plan.steers() || number(unit).is_none() { 500 } else { 2000 };
+                let until = Some(self.now + most * MS);
                 if self.quiesced.insert(unit.clone(), until).is_some() {
                     self.broken(Rule::Quiesce, format!("{unit} once more"));
                 }
@@ -412,6 +375,13 @@ impl<'a> Checker<'a> {
             Fact::Exhausted { unit, delay, .. } => {
                 let at = self.now + nanos(*delay) * 9 / 10;
                 self.seen.entry(unit.clone()).or_default().not_before = at;
+            }
+            // Nobody is there any more while its reload is under way.
+            Fact::Exited { unit, role: ProcessRole::ExecStart, .. } => {
+                let seen = self.seen.entry(unit.clone()).or_default();
+                if seen.state() == SubState::Reload {
+                    (seen.unhealthy, seen.own) = (true, true);
+                }
             }
             Fact::TimedOut { unit, .. } => self.seen.entry(unit.clone()).or_default().own = true,
             Fact::Health { unit, healthy, .. } => {

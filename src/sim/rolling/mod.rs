@@ -12,6 +12,7 @@ mod checker;
 mod draw;
 mod planted;
 mod run;
+mod seen;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,224 @@
+//! An instance that is about to stop, held still at an instant when it has read all it accepted.
+//!
+//! Instances behind one shared socket accept until they look at their stop signal, and some
+//! (uvicorn) then close what they have accepted and not read yet. Only the instance can see to
+//! that, or the kernel: SIGSTOP, a look at its connections, and if one is unread SIGCONT and
+//! another try. If none is, and it was stopped while it waited for events, it stays still for
+//! longer than it waits at most: a wait that a signal interrupted brings no events when its time is
+//! over, so that it sees to its signal before it accepts again. Its siblings accept meanwhile.
+//!
+//! Not which stop waits for that, nor for how long at most (`manager::sockets`). **Invariant:**
+//! whoever is in here is continued by [`Freezer::thaw`], after the manager's signals: once the
+//! manager said [`Action::Resume`](crate::manager::event::Action::Resume), at [`AT_MOST`] else.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use super::members::Members;
+use super::processes::ProcessTable;
+use super::sockets::{Holder, LOOK};
+use crate::manager::time::Timestamp;
+use crate::sys::tcp_diag::{self, Connection};
+use crate::sys::{Pid, activity, proc, proc_sockets};
+use crate::unit::UnitName;
+use crate::unit::process::Signal;
+
+/// From SIGSTOP to the look: all of its threads stand by then.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// How long it runs between two tries, at first: it reads what was unread.
+const RUN: Duration = Duration::from_millis(10);
+
+/// So often that time is doubled: on a busy machine it does not get a processor at once.
+const DOUBLINGS: u32 = 3;
+
+/// How long it stays still: a tenth of a second is how long the loops of uvicorn and gunicorn
+/// sleep before they look at their signal flag, so that they look at it first when they go on.
+const HOLD: Duration = Duration::from_millis(120);
+
+/// For so much longer it waits for its siblings to empty the queue: it might take one of those
+/// first when it goes on.
+const QUEUE: Duration = Duration::from_millis(250);
+
+/// Nobody stays stopped for longer, whatever was forgotten.
+const AT_MOST: Duration = Duration::from_secs(5);
+
+/// Where one is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// It runs, and is stopped then.
+    Runs(Timestamp),
+    /// It has been sent SIGSTOP, and is looked at then.
+    Stops(Timestamp),
+    /// It is still since then, with nothing unread, and is looked at again.
+    Held { look: Timestamp, since: Timestamp },
+    /// The manager has been told.
+    Told,
+    /// It is continued with the end of this event.
+    Over,
+}
+
+#[derive(Debug)]
+struct Frozen {
+    unit: UnitName,
+    /// Of the sockets that it accepts from.
+    ports: Vec<u16>,
+    step: Step,
+    tries: u32,
+    /// When it goes on at the latest.
+    ends: Timestamp,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Freezer {
+    frozen: Vec<Frozen>,
+}
+
+impl Freezer {
+    /// Holds an instance still as soon as it has read everything; false if this machine does not
+    /// let us see what it has read.
+    pub fn freeze(&mut self, unit: &UnitName, ports: Vec<u16>, now: Timestamp) -> bool {
+        let visible = ports.iter().all(|port| tcp_diag::connections(*port).is_ok());
+        if visible {
+            let (unit, step, ends) = (unit.clone(), Step::Runs(now), now.after(AT_MOST));
+            self.frozen.push(Frozen { unit, ports, step, tries: 0, ends });
+        }
+        visible
+    }
+
+    /// An instance goes by another name.
+    pub fn rename(&mut self, from: &UnitName, to: &UnitName) {
+        for frozen in self.frozen.iter_mut().filter(|frozen| frozen.unit == *from) {
+            frozen.unit = to.clone();
+        }
+    }
+
+    /// Nobody waits for it any more: it goes on with [`Freezer::thaw`].
+    pub fn resume(&mut self, unit: &UnitName) {
+        for frozen in self.frozen.iter_mut().filter(|frozen| frozen.unit == *unit) {
+            frozen.step = Step::Over;
+        }
+    }
+
+    /// Lets those go on who have to, after the signals of this event.
+    pub fn thaw(&mut self, members: &mut Members, table: &ProcessTable) {
+        self.frozen.retain(|frozen| {
+            let over = frozen.step == Step::Over;
+            if over {
+                members.signal_unit(table, &frozen.unit, Signal::CONT);
+            }
+            !over
+        });
+    }
+
+    /// One that is still, and has nothing unread: the manager's word is next.
+    pub fn next_still(
+        &mut self,
+        now: Timestamp,
+        sockets: &Holder,
+        members: &mut Members,
+        table: &ProcessTable,
+    ) -> Option<UnitName> {
+        let due = |frozen: &&mut Frozen| frozen.deadline() <= now;
+        for frozen in self.frozen.iter_mut().filter(due) {
+            frozen.step = frozen.next(now, sockets, members, table);
+            if frozen.step == Step::Told {
+                return Some(frozen.unit.clone());
+            }
+        }
+        self.thaw(members, table); // whoever has been still for too long
+        None
+    }
+
+    /// When one is to be looked at.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.frozen.iter().map(Frozen::deadline).min()
+    }
+}
+
+impl Frozen {
+    fn deadline(&self) -> Timestamp {
+        match self.step {
+            Step::Runs(at) | Step::Stops(at) | Step::Held { look: at, .. } => at.min(self.ends),
+            Step::Told => self.ends,
+            Step::Over => Timestamp::ZERO,
+        }
+    }
+
+    /// Does what is due.
+    fn next(
+        &mut self,
+        now: Timestamp,
+        sockets: &Holder,
+        members: &mut Members,
+        table: &ProcessTable,
+    ) -> Step {
+        if self.ends <= now {
+            return Step::Over;
+        }
+        match self.step {
+            Step::Runs(_) => {
+                members.signal_unit(table, &self.unit, Signal::STOP);
+                Step::Stops(now.after(SETTLE))
+            }
+            Step::Stops(_) if self.is_settled(sockets, members, table) => {
+                Step::Held { look: now.after(LOOK), since: now }
+            }
+            Step::Stops(_) => self.run_on(now, members, table),
+            Step::Held { since, .. } => {
+                if self.has_unread(&self.pids(members, table)) {
+                    return self.run_on(now, members, table); // a kept connection spoke
+                }
+                let waits = now < since.after(HOLD + QUEUE) && sockets.shared_queues(&self.unit);
+                if now < since.after(HOLD) || waits {
+                    Step::Held { look: now.after(LOOK), since }
+                } else {
+                    Step::Told
+                }
+            }
+            Step::Told => Step::Told,
+            Step::Over => Step::Over,
+        }
+    }
+
+    /// It goes on, and is tried again.
+    fn run_on(&mut self, now: Timestamp, members: &mut Members, table: &ProcessTable) -> Step {
+        members.signal_unit(table, &self.unit, Signal::CONT);
+        let run = RUN.saturating_mul(1 << self.tries.min(DOUBLINGS));
+        self.tries += 1;
+        Step::Runs(now.after(run))
+    }
+
+    fn pids(&self, members: &mut Members, table: &ProcessTable) -> Vec<Pid> {
+        let children = table.of_unit(&self.unit).filter(|process| !process.exited);
+        let others = members.living_of(&self.unit, table);
+        children.map(|process| process.pid).chain(others.iter().map(|stat| stat.pid)).collect()
+    }
+
+    /// Whether it is still, has read every connection that it accepted, and is about to accept
+    /// none: it would when it goes on if it had been told of one, or was at work.
+    fn is_settled(&self, sockets: &Holder, members: &mut Members, table: &ProcessTable) -> bool {
+        let pids = self.pids(members, table);
+        let stands = |stat: proc::Stat| matches!(stat.state, b'T' | b't') || !stat.is_alive();
+        let stands = |pid: &Pid| proc::stat(*pid).is_none_or(stands);
+        let worked = |pid: &Pid| activity::was_at_work(*pid).unwrap_or(false);
+        let idle = pids.iter().all(stands) && !pids.iter().any(worked);
+        idle && !sockets.shared_queues(&self.unit) && !self.has_unread(&pids)
+    }
+
+    /// Whether these processes have a connection that they have not read.
+    fn has_unread(&self, pids: &[Pid]) -> bool {
+        // Another user's descriptors are not shown to us without CAP_SYS_PTRACE: then nobody's
+        // connection may be unread, its siblings' neither.
+        let own: io::Result<Vec<BTreeSet<u64>>> =
+            pids.iter().map(|pid| proc_sockets::open_sockets(*pid)).collect();
+        let counts = |connection: &Connection| match &own {
+            Ok(own) => own.iter().any(|sockets| sockets.contains(&connection.inode)),
+            Err(_) => true,
+        };
+        let connections = self.ports.iter().flat_map(|port| tcp_diag::connections(*port));
+        connections.flatten().any(|connection| connection.is_unread() && counts(&connection))
+    }
+}
