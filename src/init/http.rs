@@ -14,11 +14,11 @@ use mio::unix::SourceFd;
 
 use super::event_loop::{Shell, now};
 use super::figures::Figures;
-use super::memory::Rung;
 use super::report::Level;
 use crate::control::http::connections::Connections;
-use crate::control::http::view::{Own, Resources, View};
+use crate::control::http::view::{Own, View};
 use crate::control::http::{answer, route};
+use crate::control::usage::Usage;
 use crate::manager::event::ProcessId;
 use crate::manager::readiness::Readiness;
 use crate::manager::status::{SystemState, UnitStatus};
@@ -192,16 +192,11 @@ impl View for Shell {
         self.table.get(process).map(|process| process.pid)
     }
 
-    fn resources(&self, unit: &UnitStatus) -> Resources {
-        let limited = unit.instances.is_none() && self.memory.rung(&unit.unit) != Rung::None;
-        let limits = unit.unit.service.resources.as_deref().filter(|_| limited);
-        let seen = self.watchdog.seen(&unit.unit.name);
-        Resources {
-            memory_current: seen.map(|(sample, _)| sample.bytes),
-            memory_peak: seen.map(|(_, peak)| peak),
-            memory_max: limits.and_then(|limits| self.memory.limits(limits).0),
-            ..Resources::default()
+    fn usage(&self, unit: &UnitStatus) -> Usage {
+        if unit.instances.is_some() {
+            return Usage::default(); // its instances are summed by who reads it
         }
+        self.with_watched(&unit.unit, self.memory.usage(&unit.unit))
     }
 
     fn now(&self) -> Timestamp {

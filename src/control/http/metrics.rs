@@ -10,7 +10,8 @@
 
 use super::Answer;
 use super::exposition::{Exposition, Format, Kind, Label};
-use super::view::{Resources, View};
+use super::view::View;
+use crate::control::usage::Usage;
 use crate::manager::readiness::Readiness;
 use crate::manager::state::ActiveState;
 use crate::manager::status::{SystemState, UnitStatus};
@@ -32,18 +33,18 @@ const SYSTEM_STATES: [SystemState; 4] =
 /// All of them.
 pub fn answer(format: Format, view: &dyn View) -> Answer {
     let mut text = Exposition::new(format);
-    let units: Vec<(UnitStatus, Resources)> = view
+    let units: Vec<(UnitStatus, Usage)> = view
         .units()
         .into_iter()
         .map(|unit| {
-            let resources = view.resources(&unit);
-            (unit, resources)
+            let usage = view.usage(&unit);
+            (unit, usage)
         })
         .collect();
     of_the_whole(&mut text, view);
     of_the_life(&mut text, &units, view);
     of_the_instances(&mut text, &units);
-    of_resources(&mut text, &units);
+    of_usage(&mut text, &units);
     of_rinit(&mut text, view);
     Answer { status: 200, content_type: format.content_type(), headers: "", body: text.finish() }
 }
@@ -67,7 +68,7 @@ fn labels(unit: &UnitStatus) -> [Label<'_>; 2] {
     [("unit", unit.unit.name.as_str()), ("instance_of", service)]
 }
 
-fn of_the_life(text: &mut Exposition, units: &[(UnitStatus, Resources)], view: &dyn View) {
+fn of_the_life(text: &mut Exposition, units: &[(UnitStatus, Usage)], view: &dyn View) {
     let mut family = text.family(
         Kind::Gauge,
         "rinit_unit_state",
@@ -127,7 +128,7 @@ fn exit_number(exit: ExitStatus) -> u64 {
     }
 }
 
-fn of_the_instances(text: &mut Exposition, units: &[(UnitStatus, Resources)]) {
+fn of_the_instances(text: &mut Exposition, units: &[(UnitStatus, Usage)]) {
     let groups = || units.iter().filter_map(|(unit, _)| Some((unit, unit.instances.as_ref()?)));
     let mut family =
         text.family(Kind::Gauge, "rinit_unit_instances", "So many instances there are to be.");
@@ -143,18 +144,18 @@ fn of_the_instances(text: &mut Exposition, units: &[(UnitStatus, Resources)]) {
     groups().for_each(|(unit, it)| family.sample(&labels(unit), u64::from(it.exhausted)));
 }
 
-fn of_resources(text: &mut Exposition, units: &[(UnitStatus, Resources)]) {
-    type Get = fn(&Resources) -> Option<u64>;
+fn of_usage(text: &mut Exposition, units: &[(UnitStatus, Usage)]) {
+    type Get = fn(&Usage) -> Option<u64>;
     let numbers: [(Kind, &str, &str, Get); 4] = [
-        (Kind::Gauge, "rinit_unit_memory_current_bytes", "Memory in use.", |it| it.memory_current),
+        (Kind::Gauge, "rinit_unit_memory_current_bytes", "Memory in use.", |it| it.current),
         (
             Kind::Gauge,
             "rinit_unit_memory_peak_bytes",
             "The most memory that was ever in use.",
-            |it| it.memory_peak,
+            |it| it.peak,
         ),
         (Kind::Gauge, "rinit_unit_memory_max_bytes", "As much memory as may be in use.", |it| {
-            it.memory_max
+            it.max
         }),
         (Kind::Counter, "rinit_unit_oom_kills", "Processes killed for want of memory.", |it| {
             it.oom_kills

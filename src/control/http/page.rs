@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::metrics::is_ready;
-use super::view::{Resources, View};
+use super::view::View;
 use super::{Answer, probes};
+use crate::control::usage::Usage;
 use crate::manager::readiness::{Readiness, ServingPhase};
 use crate::manager::status::UnitStatus;
 use crate::unit::process::ExitStatus;
@@ -48,15 +49,15 @@ pub fn answer(view: &dyn View) -> Answer {
         state.as_str(),
     );
     html.push_str(&of_readiness(&readiness));
-    let units: Vec<(UnitStatus, Resources)> = view
+    let units: Vec<(UnitStatus, Usage)> = view
         .units()
         .into_iter()
         .map(|unit| {
-            let resources = view.resources(&unit);
-            (unit, resources)
+            let usage = view.usage(&unit);
+            (unit, usage)
         })
         .collect();
-    let memory = units.iter().any(|(_, resources)| resources.memory_current.is_some());
+    let memory = units.iter().any(|(_, usage)| usage.current.is_some());
     html.push_str("<table>\n<thead><tr>");
     let mut columns = vec!["unit", "state", "since", "pid", "restarts", "last exit"];
     columns.extend(memory.then_some("memory"));
@@ -69,8 +70,8 @@ pub fn answer(view: &dyn View) -> Answer {
         html.push_str(&format!("<th scope=\"col\"{class}>{column}</th>"));
     }
     html.push_str("</tr></thead>\n<tbody>\n");
-    for (unit, resources) in &units {
-        html.push_str(&row(unit, resources, memory, view));
+    for (unit, usage) in &units {
+        html.push_str(&row(unit, usage, memory, view));
     }
     let up = ago(view.now().since(own.started));
     let version = env!("CARGO_PKG_VERSION");
@@ -99,7 +100,7 @@ fn of_readiness(readiness: &Readiness) -> String {
     format!("<p class=\"{class}\">{words}</p>\n")
 }
 
-fn row(unit: &UnitStatus, resources: &Resources, memory: bool, view: &dyn View) -> String {
+fn row(unit: &UnitStatus, usage: &Usage, memory: bool, view: &dyn View) -> String {
     let name = escape(unit.unit.name.as_str());
     let part = if unit.instance_of.is_some() { " class=\"part\"" } else { "" };
     let description = match unit.unit.description.as_str() {
@@ -117,7 +118,7 @@ fn row(unit: &UnitStatus, resources: &Resources, memory: bool, view: &dyn View) 
         unit.n_restarts,
     );
     if memory {
-        let text = resources.memory_current.map(|bytes| of_memory(bytes, resources.memory_max));
+        let text = usage.current.map(|bytes| of_memory(bytes, usage.max));
         html.push_str(&format!("<td class=\"number\">{}</td>", text.unwrap_or_default()));
     }
     let says = escape(unit.status_text.as_deref().unwrap_or_default());

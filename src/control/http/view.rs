@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::control::usage::Usage;
 use crate::manager::event::ProcessId;
 use crate::manager::readiness::Readiness;
 use crate::manager::status::{SystemState, UnitStatus};
@@ -22,28 +23,13 @@ pub trait View {
     /// The pid of a process that is not reaped yet.
     fn pid(&self, process: ProcessId) -> Option<i32>;
     /// What the processes of a unit take.
-    fn resources(&self, unit: &UnitStatus) -> Resources;
+    fn usage(&self, unit: &UnitStatus) -> Usage;
     /// Now.
     fn now(&self) -> Timestamp;
     /// A moment as people count: since 1970.
     fn wall(&self, at: Timestamp) -> Duration;
     /// rinit itself.
     fn own(&self) -> Own;
-}
-
-/// What the processes of a unit take, as far as it is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Resources {
-    /// Bytes of memory in use.
-    pub memory_current: Option<u64>,
-    /// The most that it ever was.
-    pub memory_peak: Option<u64>,
-    /// As much as it may be.
-    pub memory_max: Option<u64>,
-    /// So often a process was killed for want of memory.
-    pub oom_kills: Option<u64>,
-    /// Time on CPUs, of those that are gone as well.
-    pub cpu: Option<Duration>,
 }
 
 /// rinit itself: its loop, its process.

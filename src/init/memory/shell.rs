@@ -97,7 +97,7 @@ impl Shell {
     }
 
     /// Without a group: what the watchdog saw last.
-    fn with_watched(&self, unit: &Unit, usage: Usage) -> Usage {
+    pub(in crate::init) fn with_watched(&self, unit: &Unit, usage: Usage) -> Usage {
         let seen = self.watchdog.seen(&unit.name);
         let (current, peak) = (seen.map(|(sample, _)| sample.bytes), seen.map(|(_, peak)| peak));
         Usage { current: usage.current.or(current), peak: usage.peak.or(peak), ..usage }
