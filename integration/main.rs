@@ -14,6 +14,7 @@ mod tools;
 
 mod analyze;
 mod bad_input;
+mod cgroup;
 mod command_mode;
 mod control;
 mod control_load;

@@ -556,7 +556,7 @@ impl Shell {
     /// Something of the ranges from [`FIRST_PROBE`] on has news.
     fn on_token(&mut self, token: usize, event: &mio::event::Event) {
         match token {
-            FIRST_GROUP.. => self.memory.groups.knock(token - FIRST_GROUP),
+            FIRST_GROUP.. => self.memory.groups.knock(token - FIRST_GROUP, now()),
             FIRST_HTTP.. => self.http.on_ready(event),
             FIRST_READY.. => self.ready_pipes.knock(token - FIRST_READY),
             FIRST_STORED.. => self.stored_event(token - FIRST_STORED, event),

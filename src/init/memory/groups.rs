@@ -32,6 +32,9 @@ const ALWAYS: [&str; 2] = ["memory", "pids"];
 /// A group that is not empty yet is looked at again so soon.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// A kill comes as soon after its announcement as the kernel has found its victim.
+const TRIES: u32 = 10;
+
 /// Who was left to live (`KillMode=process`) may live for ever.
 const LOOKS: u32 = 100;
 
@@ -64,6 +67,8 @@ pub struct Groups {
     looks: u32,
     /// Units in whose groups the kernel may have killed.
     suspects: BTreeSet<UnitName>,
+    /// So often the kill that was announced in these is looked for again.
+    announced: BTreeMap<UnitName, u32>,
     /// Units that wait for their group to become empty.
     waiting: BTreeSet<UnitName>,
     look_at: Option<Timestamp>,
@@ -120,11 +125,6 @@ fn limits(resources: &Resources, total: Option<u64>) -> Limits {
         cpu_weight: resources.cpu_weight,
         io_weight: resources.io_weight,
     }
-}
-
-/// Whether the two that are the memory's are not in force.
-fn is_memory(unheld: &Unheld) -> bool {
-    matches!(unheld.directive, "MemoryMax" | "MemoryHigh")
 }
 
 /// What is to be said at a start, and how loud.
@@ -268,7 +268,9 @@ impl Groups {
             let _ = leaf.remove();
             return Err(failed(0, format!("MemoryMax=: {}", unheld.why)));
         }
-        let holds_memory = !unheld.iter().any(is_memory);
+        // v1 has no MemoryHigh=; what kills is what counts.
+        let decisive = if limits.memory_max.is_some() { "MemoryMax" } else { "MemoryHigh" };
+        let holds_memory = !unheld.iter().any(|unheld| unheld.directive == decisive);
         let entrances = leaf.entrances();
         let told = leaf.kills();
         let watch = leaf.watch().filter(|_| limits.memory_max.is_some());
@@ -335,7 +337,9 @@ impl Groups {
         self.numbers += 1;
         let token = Token(first_token + self.numbers);
         // Without it the group is looked at when somebody dies.
-        registry.register(&mut SourceFd(&watch.as_raw_fd()), token, Interest::PRIORITY).ok()?;
+        let early = watch.is_early();
+        let interest = if early { Interest::READABLE } else { Interest::PRIORITY };
+        registry.register(&mut SourceFd(&watch.as_raw_fd()), token, interest).ok()?;
         self.by_number.insert(self.numbers, unit.clone());
         Some((self.numbers, watch))
     }
@@ -349,8 +353,13 @@ impl Groups {
     }
 
     /// A group has news.
-    pub fn knock(&mut self, number: usize) {
+    pub fn knock(&mut self, number: usize, now: Timestamp) {
         if let Some(unit) = self.by_number.get(&number) {
+            let held = self.of_unit.get(unit).and_then(|held| held.watch.as_ref());
+            if held.is_some_and(|(_, watch)| watch.is_early()) {
+                self.announced.insert(unit.clone(), TRIES);
+                self.look_at = self.look_at.or(Some(now.after(LOOK_AGAIN)));
+            }
             self.suspects.insert(unit.clone());
         }
     }
@@ -449,7 +458,12 @@ impl Groups {
         }
         self.remove_left();
         self.looks = self.looks.saturating_sub(1);
-        let again = self.looks > 0 && !self.left.is_empty();
+        self.suspects.extend(self.announced.keys().cloned());
+        self.announced.retain(|_, tries| {
+            *tries -= 1;
+            *tries > 0
+        });
+        let again = (self.looks > 0 && !self.left.is_empty()) || !self.announced.is_empty();
         self.look_at = again.then(|| now.after(LOOK_AGAIN));
         std::mem::take(&mut self.waiting)
     }
@@ -463,6 +477,9 @@ impl Groups {
         let Some(held) = self.of_unit.remove(from) else { return };
         if let Some((number, _)) = &held.watch {
             self.by_number.insert(*number, to.clone());
+        }
+        if let Some(tries) = self.announced.remove(from) {
+            self.announced.insert(to.clone(), tries);
         }
         for names in [&mut self.suspects, &mut self.waiting] {
             if names.remove(from) {
@@ -478,6 +495,7 @@ impl Groups {
     pub fn release(&mut self, unit: &UnitName, registry: &Registry, now: Timestamp) {
         self.waiting.remove(unit);
         self.suspects.remove(unit);
+        self.announced.remove(unit);
         if let Some(held) = self.of_unit.remove(unit) {
             self.retire(held, registry);
             if !self.left.is_empty() {

@@ -246,11 +246,11 @@ impl Leaf {
         }
     }
 
-    /// A descriptor that has news (`EPOLLPRI`) when [`Leaf::kills`] has, or `None`.
+    /// A descriptor that has news when [`Leaf::kills`] has, or `None`.
     pub fn watch(&self) -> Option<Watch> {
         match self {
             Leaf::V2(leaf) => leaf.watch(),
-            Leaf::V1(_) => None, // it is looked at when somebody dies
+            Leaf::V1(leaf) => leaf.watch(),
         }
     }
 
@@ -321,20 +321,38 @@ impl Leaf {
     }
 }
 
-/// An open file of a leaf that says when it changes.
+/// What says that the kernel killed in a leaf, or is about to.
 #[derive(Debug)]
-pub struct Watch(std::fs::File);
+pub enum Watch {
+    /// `memory.events`: it has priority news (`EPOLLPRI`) when it changed since it was read.
+    Events(std::fs::File),
+    /// An eventfd(2) that becomes readable when the limit is met, just before the kill.
+    Limit(std::fs::File),
+}
 
 impl AsRawFd for Watch {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        match self {
+            Watch::Events(file) | Watch::Limit(file) => file.as_raw_fd(),
+        }
     }
 }
 
 impl Watch {
-    /// What the file says now; after this it has news only when that changes.
+    /// What was counted, if that is what it tells; after this it has news only when that changes.
     pub fn read(&self) -> Option<Kills> {
-        v2::read_watched(&self.0)
+        match self {
+            Watch::Events(file) => v2::read_watched(file),
+            Watch::Limit(file) => {
+                v1::drain(file);
+                None
+            }
+        }
+    }
+
+    /// Whether its news come before the kill that they are of.
+    pub fn is_early(&self) -> bool {
+        matches!(self, Watch::Limit(_))
     }
 }
 

@@ -5,19 +5,23 @@
 //! group that we are in.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::{Path, PathBuf};
 
 use super::file::{self, failure, keyed, number, read, write};
-use super::{Kills, Limits, Obstacle, Place, Unheld, Used};
-use crate::sys::{errno_of, reason};
+use super::{Kills, Limits, Obstacle, Place, Unheld, Used, Watch};
+use crate::sys::{cvt, errno_of, reason};
 
 /// More of us than this are not in one group.
 const NEIGHBOURS_MAX: u32 = 256;
 
 /// Above this the kernel means that there is no limit (`PAGE_COUNTER_MAX`, in pages).
 const UNLIMITED: u64 = 1 << 62;
+
+/// The kernel charges in batches: a full group may lack so many bytes.
+const BATCH: u64 = 4 << 20;
 
 /// cpu.cfs_quota_us counts in periods of this many microseconds.
 const PERIOD: u64 = 100_000;
@@ -127,6 +131,19 @@ fn obstacle(own: &Path, error: &io::Error) -> Obstacle {
     Obstacle { what, help }
 }
 
+fn eventfd() -> io::Result<File> {
+    // SAFETY: eventfd takes two numbers.
+    let fd = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: the descriptor was just made and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Takes what an eventfd has, so that the next is news.
+pub(super) fn drain(file: &File) {
+    let mut file = file;
+    let _ = file.read(&mut [0; 8]);
+}
+
 /// A unit's group in each tree.
 #[derive(Debug)]
 pub struct Leaf {
@@ -146,7 +163,11 @@ impl Leaf {
 
     /// A file of a controller; of none that we have: one that is not there.
     fn file(&self, name: &str) -> PathBuf {
-        let controller = name.split('.').next().unwrap_or_default();
+        // What is the groups' own is in memory's, which is the first.
+        let controller = match name.split('.').next() {
+            Some("cgroup") | None => "memory",
+            Some(controller) => controller,
+        };
         let at = self.controllers.iter().position(|known| *known == controller);
         at.and_then(|at| self.directories.get(at)).unwrap_or(&PathBuf::new()).join(name)
     }
@@ -194,9 +215,21 @@ impl Leaf {
     pub(super) fn kills(&self) -> Kills {
         let count = |name: &str| number(&self.file(name)).unwrap_or(0);
         let killed = keyed(&read(&self.file("memory.oom_control")), "oom_kill").unwrap_or(0);
-        // With swap counted, only the second moves.
-        let over_limit = count("memory.failcnt") + count("memory.memsw.failcnt");
+        let failed = count("memory.failcnt") + count("memory.memsw.failcnt");
+        // Linux 6.16 and later count no failure of the second, which fails first.
+        let limit = number(&self.file("memory.limit_in_bytes")).unwrap_or(u64::MAX);
+        let was_full = count("memory.max_usage_in_bytes") >= limit.saturating_sub(BATCH);
+        let over_limit = failed + if was_full { killed } else { 0 };
         Kills { over_limit, killed }
+    }
+
+    /// The kernel tells an eventfd when the limit is met (cgroup-v1/memory.rst, "OOM Control").
+    pub(super) fn watch(&self) -> Option<Watch> {
+        let file = eventfd().ok()?;
+        let control = File::open(self.file("memory.oom_control")).ok()?;
+        let line = format!("{} {}", file.as_raw_fd(), control.as_raw_fd());
+        write(&self.file("cgroup.event_control"), &line).ok()?;
+        Some(Watch::Limit(file))
     }
 
     pub(super) fn used(&self) -> Used {

@@ -289,7 +289,7 @@ impl Leaf {
     }
 
     pub(super) fn watch(&self) -> Option<Watch> {
-        File::open(self.file("memory.events")).ok().map(Watch)
+        File::open(self.file("memory.events")).ok().map(Watch::Events)
     }
 
     pub(super) fn used(&self) -> Used {
