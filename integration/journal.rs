@@ -209,3 +209,36 @@ fn lines_are_remembered() {
     assert_eq!(text(&rinit, &["one"]), (0, vec!["one | told".into()]));
     rinit.terminate().assert_code(0);
 }
+
+/// `ReadyLogPattern=`: a line makes a service ready, and nothing else does.
+#[test]
+fn a_line_makes_a_service_ready() {
+    let actions = "say-on USR1 'listening on 80' say starting wait";
+    let setup = Rinit::pid1().service("web", actions, "ReadyLogPattern = '^listening on [0-9]+$'");
+    let setup = setup.unit(
+        "never",
+        "[Unit]\nFailureAction = \"none\"\n[Service]\nExecStart = \"@probe@ say ready wait\"\n\
+         ReadyLogPattern = \"^listening\"\nTimeoutStartSec = \"300ms\"\n",
+    );
+    let mut rinit = setup.start();
+    rinit.wait_line("starting");
+    rinit.wait_message("a line with its ReadyLogPattern=");
+    rinit.wait_state("never", "failed");
+    let pid = rinit.wait_start("web", "ExecStart").number("pid").unwrap();
+    let inner = |process: &processes::Process| processes::inner_pid(process.pid) == Some(pid);
+    let web = rinit.processes().into_iter().find(inner).unwrap();
+    processes::kill(web.pid, libc::SIGUSR1);
+    rinit.wait_state("web", "running");
+    rinit.terminate().assert_code(0);
+}
+
+/// `LogRateLimitBurst=`: what is over it does not come out, and other units do not suffer.
+#[test]
+fn a_flood_is_cut() {
+    let limit = "LogRateLimitBurst = 2\nLogRateLimitIntervalSec = \"1h\"";
+    let say = "say 1 say 2 say 3 say 4 exit 0";
+    let outcome = Rinit::subreaper().service("loud", say, limit).service("other", say, "").run();
+    let mut lines = outcome.stdout();
+    lines.sort_unstable();
+    outcome.assert_code(0).assert(lines == ["1", "1", "2", "2", "3", "4"], "2 and 4 lines");
+}

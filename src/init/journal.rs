@@ -18,9 +18,9 @@ use mio::{Interest, Registry};
 
 use super::event_loop::{JOURNAL, Shell, now};
 use super::report::Level;
-use crate::journal::protocol::{self, Order, Request, Source, Stream, Word};
+use crate::journal::protocol::{self, Order, Rate, Request, Source, Stream, Word};
 use crate::journal::{ARGUMENT, CHANNEL_FD, OUTPUTS, REST_FD, format_argument};
-use crate::manager::event::Fact;
+use crate::manager::event::{Event, Fact, ProcessId};
 use crate::manager::state::SubState;
 use crate::manager::time::Timestamp;
 use crate::sys::channel::{Channel, Received};
@@ -30,8 +30,8 @@ use crate::sys::exec::{
 };
 use crate::sys::reap::{self, Peeked};
 use crate::sys::{self, Pid, capture, errno_of, kill, reason};
-use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
+use crate::unit::{Unit, UnitName};
 
 /// How long after its end it is started again: at once where it was up for [`RESET`], else later
 /// and later.
@@ -41,6 +41,9 @@ const RESET: Duration = Duration::from_secs(10);
 
 /// At the end it gets this much time, if the budget of the stop has it, to write what is left.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// `LogRateLimitIntervalSec=` where nothing is said.
+const RATE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// So many clients may wait for the journal to take them over.
 const SHOWN_MAX: usize = 32;
 
@@ -93,6 +96,9 @@ impl Capture {
 struct Held {
     pipe: OwnedFd,
     source: Source,
+    /// `ReadyLogPattern=`, and the main process that it makes ready.
+    pattern: Option<(String, ProcessId)>,
+    rate: Option<Rate>,
 }
 
 /// What the journal is to be told.
@@ -179,15 +185,28 @@ impl Journal {
     }
 
     /// A process was born with these streams.
-    pub(super) fn hold(&mut self, capture: Capture, unit: &UnitName, instance: bool, pid: Pid) {
-        let number = unit.instance().and_then(|instance| instance.split('+').next());
-        let instance = number.filter(|_| instance).map(str::to_owned);
+    pub(super) fn hold(
+        &mut self,
+        capture: Capture,
+        unit: &Unit,
+        pid: Pid,
+        main: Option<ProcessId>,
+    ) {
+        let service = &unit.service;
+        let rate = Some(service.exec.log_rate_limit_burst).filter(|burst| *burst > 0);
+        let interval = service.exec.log_rate_limit_interval.unwrap_or(RATE_INTERVAL);
+        let interval_usec = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+        let rate = rate.map(|burst| Rate { burst, interval_usec });
+        let number = unit.name.instance().and_then(|instance| instance.split('+').next());
+        let instance = number.filter(|_| unit.instance_of.is_some()).map(str::to_owned);
         let pipes = [(Stream::Stdout, capture.output), (Stream::Stderr, capture.error)];
         for (stream, pipe) in pipes {
             let Some((pipe, _write)) = pipe else { continue };
-            let source = Source { unit: unit.to_string(), instance: instance.clone(), stream, pid };
+            let source =
+                Source { unit: unit.name.to_string(), instance: instance.clone(), stream, pid };
+            let pattern = service.ready_log_pattern.clone().zip(main);
             self.count += 1;
-            self.streams.insert(self.count, Held { pipe, source });
+            self.streams.insert(self.count, Held { pipe, source, pattern, rate });
             self.orders.push_back(Queued::Open(self.count));
         }
     }
@@ -264,7 +283,9 @@ impl Journal {
             let sent = match order {
                 Queued::Open(id) => match self.streams.get(id) {
                     Some(held) => {
-                        let order = Order::Open { id: *id, source: held.source.clone() };
+                        let (source, rate) = (held.source.clone(), held.rate);
+                        let pattern = held.pattern.as_ref().map(|(pattern, _)| pattern.clone());
+                        let order = Order::Open { id: *id, source, pattern, rate };
                         process.tell(&order, Some(held.pipe.as_fd()))
                     }
                     None => Ok(true),
@@ -297,15 +318,19 @@ impl Journal {
         !waits
     }
 
-    /// What the journal says; the reason of a failure that it speaks of.
-    fn listen(&mut self) -> Option<String> {
-        let mut failure = None;
+    /// What the journal says; the reason of a failure that it speaks of, and who is ready.
+    fn listen(&mut self) -> (Option<String>, Vec<ProcessId>) {
+        let (mut failure, mut matched) = (None, Vec::new());
         while let Some(process) = &mut self.process {
             match process.channel.receive() {
                 Ok(Received::Message(bytes, _)) => match protocol::decode(&bytes) {
                     Some(Word::Started) => process.starting = None,
                     Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
                     Some(Word::Failed { why }) => failure = Some(why),
+                    Some(Word::Matched { id }) => {
+                        let held = self.streams.get_mut(&id);
+                        matched.extend(held.and_then(|held| Some(held.pattern.take()?.1)));
+                    }
                     None => {}
                 },
                 Ok(Received::Nothing) => break,
@@ -316,7 +341,7 @@ impl Journal {
                 }
             }
         }
-        failure
+        (failure, matched)
     }
 
     fn next_delay(&mut self) -> Duration {
@@ -378,11 +403,13 @@ fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
 impl Shell {
     /// Before waiting: the journal runs, and knows of every stream.
     pub(super) fn tend_journal(&mut self) {
-        if std::mem::take(&mut self.journal.knocks)
-            && let Some(why) = self.journal.listen()
-        {
-            let text = format!("the journal cannot write to rinit's output: {why}; lines are lost");
-            self.report.message(Level::Error, text);
+        if std::mem::take(&mut self.journal.knocks) {
+            let (failure, matched) = self.journal.listen();
+            if let Some(why) = failure {
+                let text = "the journal cannot write to rinit's output";
+                self.report.message(Level::Error, format!("{text}: {why}; lines are lost"));
+            }
+            self.inbox.extend(matched.into_iter().map(|process| Event::Matched { process }));
         }
         let idle = self.journal.streams.is_empty() && self.journal.orders.is_empty();
         let wanted = self.journal.process.is_none() && !idle;

@@ -159,7 +159,8 @@ impl Shell {
         }
         let ready = self.ready_pipe(request, &mut plan)?;
         let pid = self.fork(plan, request).map_err(temporary("fork"))?;
-        self.journal.hold(capture, &unit.name, unit.instance_of.is_some(), pid);
+        let main = (role == ProcessRole::ExecStart).then_some(request.process);
+        self.journal.hold(capture, unit, pid, main);
         if let Some((read, _write)) = ready {
             self.watch_ready(request.process, read);
         }

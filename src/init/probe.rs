@@ -196,7 +196,7 @@ impl Shell {
         let plan = plan.map_err(|error| format!("Exec: {}", error.message))?;
         let (pid, starting) = exec::spawn(plan)
             .map_err(|error| format!("Exec: fork: {}", reason(errno_of(&error))))?;
-        self.journal.hold(capture, &unit.name, unit.instance_of.is_some(), pid);
+        self.journal.hold(capture, unit, pid, None);
         self.members.spawned(pid, unit.name.clone(), invocation);
         self.table.insert(id, pid, unit.name.clone(), Purpose::Probe, Some(starting));
         self.newborn(id);

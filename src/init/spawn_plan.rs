@@ -21,6 +21,7 @@ use crate::unit::environment::{Environment, apply_unset, parse_environment_file}
 use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
+use crate::unit::stream::captured;
 use crate::unit::tree::tree;
 use crate::unit::{Unit, UnitName};
 
@@ -379,31 +380,6 @@ fn candidates(
     };
     let directories = path.as_bytes().split(|byte| *byte == b':');
     directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
-}
-
-/// Output: said so, or nothing said and input is nobody's terminal or socket (systemd.exec(5)).
-/// Error: said so, or nothing said and output is captured, too; in a pipe of its own.
-fn captured(exec: &ExecContext, is_commands: bool) -> (bool, bool) {
-    let journal = Some(StandardStream::Journal);
-    let output = match &exec.standard_output {
-        None => match &exec.standard_input {
-            None => !is_commands,
-            Some(StandardStream::Tty | StandardStream::Socket | StandardStream::Inherit) => false,
-            Some(
-                StandardStream::Null
-                | StandardStream::Journal
-                | StandardStream::File(_)
-                | StandardStream::Append(_)
-                | StandardStream::Truncate(_),
-            ) => true,
-        },
-        said => *said == journal,
-    };
-    let error = match &exec.standard_error {
-        None => output,
-        said => *said == journal,
-    };
-    (output, error)
 }
 
 fn stdio(

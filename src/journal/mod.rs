@@ -16,6 +16,7 @@
 pub mod line;
 mod output;
 pub mod protocol;
+mod rate;
 mod relay;
 mod ring;
 mod viewer;

@@ -60,6 +60,15 @@ impl Source {
     }
 }
 
+/// `LogRateLimitBurst=` in `LogRateLimitIntervalSec=`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rate {
+    /// So many lines…
+    pub burst: u32,
+    /// …in so many microseconds.
+    pub interval_usec: u64,
+}
+
 /// Which lines somebody wants to see.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
@@ -104,6 +113,10 @@ pub enum Order {
         id: u64,
         /// Whose it is.
         source: Source,
+        /// rinit is told of the first line that has it.
+        pattern: Option<String>,
+        /// How many lines come out.
+        rate: Option<Rate>,
     },
     /// A unit has another name from now on.
     Rename {
@@ -129,6 +142,11 @@ pub enum Word {
     /// All of a stream has been relayed, and nobody can write to it any more.
     Closed {
         /// Which one.
+        id: u64,
+    },
+    /// A line of the stream had its pattern.
+    Matched {
+        /// Which stream.
         id: u64,
     },
     /// An output cannot be written to: lines are lost.
@@ -160,7 +178,8 @@ mod tests {
         let instance = Some("2".to_owned());
         let next = Source { unit: "web@2+1.service".into(), instance, ..source.clone() };
         assert_eq!(next.label(), "web@2");
-        let order = Order::Open { id: 3, source };
+        let rate = Some(Rate { burst: 5, interval_usec: 7 });
+        let order = Order::Open { id: 3, source, pattern: Some("up".into()), rate };
         assert_eq!(decode(&encode(&order)), Some(order));
         let word = Word::Closed { id: 3 };
         assert_eq!(decode(&encode(&word)), Some(word));

@@ -15,7 +15,10 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::line::{self, Format, Line};
 use super::output::Output;
-use super::protocol::{self, Order, Request, Source, Stream, Word};
+use regex_lite::Regex;
+
+use super::protocol::{self, Order, Rate, Request, Source, Stream, Word};
+use super::rate::Limit;
 use super::ring::{Record, Rings};
 use super::viewer::Viewers;
 use crate::sys::capture::{self, Look, Peeker};
@@ -48,6 +51,9 @@ struct Captured {
     source: Source,
     pipe: OwnedFd,
     output: usize,
+    /// Until a line has it.
+    pattern: Option<Regex>,
+    rate: Option<Rate>,
     /// It is in the queue.
     is_ready: bool,
 }
@@ -89,6 +95,8 @@ pub(super) struct Relay {
     /// A failure of an output has been told.
     told: bool,
     rings: Rings,
+    /// Of the units that have a rate.
+    limits: BTreeMap<String, Limit>,
     viewers: Viewers,
     /// Units whose last lines are to be shown.
     failed: VecDeque<String>,
@@ -125,6 +133,7 @@ impl Relay {
             words: VecDeque::from([Word::Started]),
             told: false,
             rings: Rings::default(),
+            limits: BTreeMap::new(),
             viewers: Viewers::new(FIRST_VIEWER),
             failed: VecDeque::new(),
         })
@@ -207,7 +216,12 @@ impl Relay {
 
     fn follow(&mut self, order: Order, fd: Option<OwnedFd>) {
         match (order, fd) {
-            (Order::Open { id, source }, Some(pipe)) => self.open(id, source, pipe),
+            (Order::Open { id, source, pattern, rate }, Some(pipe)) => {
+                let pattern = pattern.and_then(|pattern| Regex::new(&pattern).ok());
+                let output = self.output_of(source.stream);
+                let is_ready = false;
+                self.open(id, Captured { source, pipe, output, pattern, rate, is_ready });
+            }
             (Order::Open { id, .. }, None) => self.words.push_back(Word::Closed { id }),
             (Order::Rename { from, to }, _) => {
                 for stream in self.streams.values_mut().filter(|it| it.source.unit == from) {
@@ -248,21 +262,23 @@ impl Relay {
         }
     }
 
-    fn open(&mut self, id: u64, source: Source, pipe: OwnedFd) {
-        let token = Token(usize::try_from(id).unwrap_or(0).saturating_add(FIRST_STREAM));
-        let fd = pipe.as_raw_fd();
-        let last = self.outputs.len().saturating_sub(1);
-        let output = match source.stream {
+    fn output_of(&self, stream: Stream) -> usize {
+        match stream {
             Stream::Stdout => 0,
-            Stream::Stderr => last,
-        };
+            Stream::Stderr => self.outputs.len().saturating_sub(1),
+        }
+    }
+
+    fn open(&mut self, id: u64, stream: Captured) {
+        let token = Token(usize::try_from(id).unwrap_or(0).saturating_add(FIRST_STREAM));
+        let fd = stream.pipe.as_raw_fd();
         let registry = self.poll.registry();
         if registry.register(&mut SourceFd(&fd), token, Interest::READABLE).is_err() {
             // No memory in the kernel: the process could not be heard, so it is heard never.
             self.words.push_back(Word::Closed { id });
             return;
         }
-        self.streams.insert(id, Captured { source, pipe, output, is_ready: false });
+        self.streams.insert(id, stream);
         self.wake(id);
     }
 
@@ -301,7 +317,7 @@ impl Relay {
 
     /// Relays what the pipe of a stream holds.
     fn turn(&mut self, id: u64) -> Turn {
-        let Some(stream) = self.streams.get(&id) else { return Turn::Over };
+        let Some(stream) = self.streams.get_mut(&id) else { return Turn::Over };
         let Some(output) = self.outputs.get_mut(stream.output) else { return Turn::Over };
         if output.is_full() {
             return Turn::Blocked;
@@ -318,19 +334,28 @@ impl Relay {
             Format::Json => clock::rfc3339(now),
             Format::Text => String::new(),
         };
+        let limit = stream.rate.map(|rate| {
+            (rate, clock::monotonic(), self.limits.entry(stream.source.unit.clone()).or_default())
+        });
         let format = Formatted {
             format: self.format,
             source: &stream.source,
             time: &time,
             terminal: output.is_terminal(),
         };
-        let taken = relay(&self.bytes, look, output, &mut self.chunk, &format);
+        let taken = relay(&self.bytes, look, output, &mut self.chunk, &format, limit);
         if capture::consume(stream.pipe.as_fd(), taken, &mut self.scratch).is_err() {
             return Turn::Over;
         }
         for (line, end) in Lines::new(&self.bytes, look) {
             if end > taken {
                 break;
+            }
+            if let Some(pattern) = &stream.pattern
+                && pattern.is_match(&String::from_utf8_lossy(line.text))
+            {
+                stream.pattern = None;
+                self.words.push_back(Word::Matched { id });
             }
             let serial = self.rings.push(&stream.source, line, now);
             if !self.viewers.is_empty() {
@@ -401,6 +426,25 @@ struct Formatted<'a> {
 }
 
 impl Formatted<'_> {
+    fn write_limited(
+        &self,
+        into: &mut Vec<u8>,
+        line: Line<'_>,
+        limit: &mut Option<(Rate, Duration, &mut Limit)>,
+    ) {
+        if let Some((rate, now, limit)) = limit {
+            if !limit.admit(*rate, *now) {
+                return;
+            }
+            if let Some(count) = limit.take_left_out() {
+                let text =
+                    format!("({count} lines were left out: LogRateLimitBurst={})", rate.burst);
+                self.write(into, Line { text: text.as_bytes(), is_cut: false });
+            }
+        }
+        self.write(into, line);
+    }
+
     fn write(&self, into: &mut Vec<u8>, line: Line<'_>) {
         match self.format {
             Format::Text => line::write_text(into, self.source, line, self.terminal),
@@ -416,26 +460,40 @@ fn relay(
     output: &mut Output,
     chunk: &mut Vec<u8>,
     format: &Formatted<'_>,
+    mut limit: Option<(Rate, Duration, &mut Limit)>,
 ) -> usize {
     let most = output.chunk_max();
     let (mut taken, mut in_chunk) = (0, 0);
     chunk.clear();
+    // As it was before the first line of the chunk: a chunk that is refused comes once more.
+    let mut earlier = limit.as_ref().map(|(_, _, limit)| **limit);
     for (line, end) in Lines::new(bytes, look) {
         let before = chunk.len();
-        format.write(chunk, line);
+        let so_far = limit.as_ref().map(|(_, _, limit)| **limit);
+        format.write_limited(chunk, line, &mut limit);
         if before > 0 && chunk.len() > most {
             if !output.write(chunk.get(..before).unwrap_or_default()) {
+                reset(&mut limit, earlier);
                 return taken;
             }
             taken = in_chunk;
             chunk.drain(..before);
+            earlier = so_far;
         }
         in_chunk = end;
     }
-    if !chunk.is_empty() && output.write(chunk) {
-        taken = in_chunk;
+    // An empty one is of lines that are left out.
+    if chunk.is_empty() || output.write(chunk) {
+        return in_chunk;
     }
+    reset(&mut limit, earlier);
     taken
+}
+
+fn reset(limit: &mut Option<(Rate, Duration, &mut Limit)>, earlier: Option<Limit>) {
+    if let (Some((_, _, limit)), Some(earlier)) = (limit, earlier) {
+        **limit = earlier;
+    }
 }
 
 /// The lines of what a pipe holds, each with where the next begins.

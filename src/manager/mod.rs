@@ -173,6 +173,9 @@ impl Manager {
             Event::SaidReady { process } => {
                 self.with_owner(process, |service, out| service.on_said_ready(out, process));
             }
+            Event::Matched { process } => {
+                self.with_owner(process, |service, out| service.on_matched(out, process));
+            }
             Event::Probed { process, kind, outcome } => {
                 self.with_owner(process, |service, out| {
                     service.on_probed(out, process, kind, outcome);

@@ -119,6 +119,7 @@ impl<'a> Checker<'a> {
             Event::NothingLeft | Event::Loaded { .. } | Event::Timer => (),
             Event::Notified { .. }
             | Event::SaidReady { .. }
+            | Event::Matched { .. }
             | Event::Probed { .. }
             | Event::FoundMain { .. }
             | Event::OomKill { .. }

@@ -159,7 +159,7 @@ impl World {
                 let named = [*process, notice.main];
                 named.into_iter().flatten().all(|process| self.is_there(process))
             }
-            Event::SaidReady { process } => self.is_there(*process),
+            Event::SaidReady { process } | Event::Matched { process } => self.is_there(*process),
             _ => true,
         }
     }

@@ -422,6 +422,7 @@ impl World {
             Event::Signal(_) | Event::Timer => false,
             Event::Notified { .. }
             | Event::SaidReady { .. }
+            | Event::Matched { .. }
             | Event::Probed { .. }
             | Event::Listening { .. }
             | Event::Connection { .. }

@@ -139,6 +139,8 @@ fn context(context: &mut ExecContext, change: &mut Change<'_>) {
         standard_output,
         standard_error,
         tty_path,
+        log_rate_limit_interval: _,
+        log_rate_limit_burst: _,
     } = context;
     let identities = user.iter_mut().chain(group).chain(supplementary_groups).chain(tty_path);
     identities.for_each(&mut *change);

@@ -44,6 +44,7 @@ pub mod socket;
 pub mod sockets;
 pub mod specifier;
 pub mod steps;
+pub mod stream;
 pub mod syntax;
 pub mod timespan;
 pub mod toml;

@@ -16,6 +16,7 @@ use super::resources::Amount;
 use super::rolling::Instances;
 use super::service::{NotifyAccess, ServiceType};
 use super::socket::{ListenAddress, ListenKind, Socket};
+use super::stream::captured;
 
 /// Everything about one unit. After an error (`broken`) nothing is said to be missing.
 pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>) {
@@ -25,6 +26,7 @@ pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>)
     if draft.unit.name.kind() == UnitKind::Service {
         instances(draft, problems);
         oneshot(draft, problems);
+        log_pattern(draft, problems);
         memory(draft, problems);
         no_effect(draft, problems);
     }
@@ -160,6 +162,17 @@ fn instances(draft: &Draft, problems: &mut Vec<Problem>) {
     }
 }
 
+/// A pattern needs lines to look at.
+fn log_pattern(draft: &Draft, problems: &mut Vec<Problem>) {
+    let service = &draft.unit.service;
+    if service.ready_log_pattern.is_some() && captured(&service.exec, false) == (false, false) {
+        let name = &draft.unit.name;
+        let message = format!("ReadyLogPattern of {name} needs its output, which is not captured");
+        let hint = "take StandardOutput = \"journal\"; COMMAND: -p StandardOutput=journal";
+        problems.push(Problem::error(draft.span("ReadyLogPattern"), message).hint(hint));
+    }
+}
+
 /// What is about a service that stays cannot be had of one that ends.
 fn oneshot(draft: &Draft, problems: &mut Vec<Problem>) {
     let service = &draft.unit.service;
@@ -171,6 +184,7 @@ fn oneshot(draft: &Draft, problems: &mut Vec<Problem>) {
     let never = [
         ("Instances", service.instances.is_some(), "has no instances"),
         ("ReadyOn", service.ready_on_accept, "is ready when it has ended"),
+        ("ReadyLogPattern", service.ready_log_pattern.is_some(), "is ready when it has ended"),
         ("NotificationFd", service.notification_fd.is_some(), "is ready when it has ended"),
         ("[Health]", health, "has no health"),
     ];

@@ -252,6 +252,10 @@ pub struct ExecContext {
     pub standard_error: Option<StandardStream>,
     /// `TTYPath=`; unset: `/dev/console`.
     pub tty_path: Option<String>,
+    /// `LogRateLimitIntervalSec=`; unset: 30 s.
+    pub log_rate_limit_interval: Option<Duration>,
+    /// `LogRateLimitBurst=`: so many lines of the unit come out in an interval; 0: all.
+    pub log_rate_limit_burst: u32,
 }
 
 /// Everything a `[Service]` section says. What most units have in common is read and written as
@@ -354,6 +358,8 @@ pub struct ServiceSettings {
     pub notify_access: NotifyAccess,
     /// `NotificationFd=` (ours): a newline on this descriptor means ready.
     pub notification_fd: Option<i32>,
+    /// `ReadyLogPattern=` (ours): a line that this regular expression finds something in means ready.
+    pub ready_log_pattern: Option<String>,
     /// `ReadyOn = "accept"` (ours): ready once its main process waits for connections.
     pub ready_on_accept: bool,
     /// `ReloadSignal=` (SIGHUP) of `Type=notify-reload`.
@@ -416,6 +422,7 @@ impl Default for ServiceSettings {
             forward_signals: None,
             notify_access: NotifyAccess::None,
             notification_fd: None,
+            ready_log_pattern: None,
             ready_on_accept: false,
             reload_signal: Signal::HUP,
             pid_file: None,

@@ -186,6 +186,11 @@ pub enum Event {
         /// From which main process.
         process: ProcessId,
     },
+    /// A line had the `ReadyLogPattern=`.
+    Matched {
+        /// From which main process.
+        process: ProcessId,
+    },
     /// The answer to [`Action::Probe`].
     Probed {
         /// Which main process was asked.

@@ -30,11 +30,19 @@ pub(super) enum Source {
     Health,
     /// `ReadyOn = "accept"`.
     Accept,
+    /// A line with `ReadyLogPattern=`.
+    Pattern,
 }
 
 impl Source {
-    const ALL: [Source; 5] =
-        [Source::Process, Source::Notice, Source::Line, Source::Health, Source::Accept];
+    const ALL: [Source; 6] = [
+        Source::Process,
+        Source::Notice,
+        Source::Line,
+        Source::Health,
+        Source::Accept,
+        Source::Pattern,
+    ];
 
     fn bit(self) -> u8 {
         1 << self as u8
@@ -48,6 +56,7 @@ impl Source {
             Source::Line => "a newline on NotificationFd=",
             Source::Health => "a good probe of [Health]",
             Source::Accept => "its wait for connections (ReadyOn=accept)",
+            Source::Pattern => "a line with its ReadyLogPattern=",
         }
     }
 }
@@ -71,6 +80,7 @@ impl Awaited {
             (service.notification_fd.is_some(), Source::Line),
             (probed, Source::Health),
             (service.ready_on_accept, Source::Accept),
+            (service.ready_log_pattern.is_some(), Source::Pattern),
         ] {
             if declared {
                 awaited.0 |= source.bit();
@@ -144,6 +154,13 @@ impl Service {
     pub fn on_said_ready(&mut self, out: &mut Out, process: ProcessId) {
         if self.live(process).is_some_and(|live| live.role == ProcessRole::ExecStart) {
             self.came(out, Source::Line);
+        }
+    }
+
+    /// A line had the `ReadyLogPattern=`.
+    pub fn on_matched(&mut self, out: &mut Out, process: ProcessId) {
+        if self.live(process).is_some_and(|live| live.role == ProcessRole::ExecStart) {
+            self.came(out, Source::Pattern);
         }
     }
 

@@ -62,6 +62,7 @@ fn everything_declared_must_come() {
     let mut web = notify("web");
     web.service.notification_fd = Some(5);
     web.service.ready_on_accept = true;
+    web.service.ready_log_pattern = Some("up".to_string());
     web.service.health = Some(Box::new(Health {
         check: Some(HealthCheck::HttpPath("/".to_string())),
         ..Health::default()
@@ -73,6 +74,8 @@ fn everything_declared_must_come() {
     rig.event(Event::SaidReady { process });
     rig.says("web", ready());
     rig.probed("web", ProbeKind::Accept, true);
+    assert_eq!(rig.status("web").state, SubState::Start);
+    rig.event(Event::Matched { process });
     assert_eq!(rig.status("web").state, SubState::Start);
     rig.probed("web", ProbeKind::Health, true);
     check(

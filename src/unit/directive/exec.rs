@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::Section::Service;
+use super::unit::U32;
 use super::{Context, Directive, Draft, Kind, row};
 use crate::unit::raw::{Item, Value};
 use crate::unit::service::{EnvironmentFile, Resource, WorkingDirectory};
@@ -70,6 +71,14 @@ pub(super) const ROWS: &[Directive] = &[
     row(Service, "StandardError", Kind::Stream, "as StandardOutput=", "Where errors go",
         |draft, item, cx| if let Some(stream) = path_text(item, cx, value::parse_stream_output) {
             draft.unit.service.exec.standard_error = Some(stream);
+        }),
+    row(Service, "LogRateLimitBurst", Kind::Integer(0, U32), "0: all", "How many lines of the unit come out in an interval; the others are counted",
+        |draft, item, cx| if let Some(burst) = cx.integer(item) {
+            draft.unit.service.exec.log_rate_limit_burst = burst;
+        }),
+    row(Service, "LogRateLimitIntervalSec", Kind::TimeSpan, "30s", "The interval of LogRateLimitBurst=",
+        |draft, item, cx| if let Some(span) = cx.duration(item) {
+            draft.unit.service.exec.log_rate_limit_interval = Some(span);
         }),
     row(Service, "TTYPath", Kind::Path, "/dev/console", "The terminal that tty means",
         |draft, item, cx| if let Some(path) = cx.text(item).and_then(|text| cx.path(item, text)) {

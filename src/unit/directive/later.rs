@@ -42,7 +42,6 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Service, "RestartMode", Kind::Choice(&["normal", "direct"]), "normal", "Whether a restart passes through failed"),
     not_yet(Service, "RootDirectoryStartOnly", Kind::Boolean, "no", "Whether RootDirectory= is for ExecStart= only"),
     not_yet(Service, "PermissionsStartOnly", Kind::Boolean, "no", "Whether User= is for ExecStart= only: write + before the others instead"),
-    not_yet(Service, "ReadyLogPattern", Kind::Text, "", "Output that means ready; rinit's own, for what cannot notify"),
     not_yet(Service, "Delegate", Kind::Boolean, "no", "Whether it manages its own cgroup"),
     not_yet(Service, "CPUAffinity", Kind::Texts, "", "The processors it may use"),
     not_yet(Service, "CPUSchedulingPolicy", Kind::Text, "other", "Its scheduler"),

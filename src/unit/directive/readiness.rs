@@ -36,6 +36,8 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(fd) = cx.integer(item) {
             draft.unit.service.notification_fd = Some(fd);
         }),
+    row(Service, "ReadyLogPattern", Kind::Text, "", "A regular expression: a line that has it means ready; rinit's own, for what cannot notify",
+        ready_log_pattern),
     row(Service, "ReadyOn", Kind::Choice(&["accept"]), "", "accept: ready once it waits for connections; rinit's own, for workers that say nothing",
         |draft, item, cx| if cx.choice(item, &[("accept", ())]).is_some() {
             draft.unit.service.ready_on_accept = true;
@@ -61,6 +63,19 @@ pub(super) const ROWS: &[Directive] = &[
     row(Service, "FileDescriptorStorePreserve", PRESERVE, "restart", "Whether they stay when it ends: until no restart follows, or for good",
         store_preserve),
 ];
+
+/// Tried here, so that a mistake in it is found before anything starts.
+fn ready_log_pattern(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
+    let Some(text) = cx.text(item).and_then(|text| cx.expanded(item, text)) else { return };
+    if text.is_empty() {
+        draft.unit.service.ready_log_pattern = None;
+        return;
+    }
+    match regex_lite::Regex::new(&text) {
+        Ok(_) => draft.unit.service.ready_log_pattern = Some(text),
+        Err(error) => cx.refuse_text(item, format!("{text:?} is no regular expression: {error}")),
+    }
+}
 
 fn pid_file(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     let Some(text) = cx.text(item).and_then(|text| cx.expanded(item, text)) else {
