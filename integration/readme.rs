@@ -608,10 +608,10 @@ fn when_it_is_ready() {
     require!("systemd-notify", "python3");
     let rows = page::table("| in the unit | ready |");
     let sources: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    assert_eq!(
-        sources,
-        ["Type = \"notify\"", "NotificationFd = 4", "ReadyOn = \"accept\"", "[Health]"]
-    );
+    let pattern = "ReadyLogPattern = \"^listening on\"";
+    let expected =
+        ["Type = \"notify\"", "NotificationFd = 4", pattern, "ReadyOn = \"accept\"", "[Health]"];
+    assert_eq!(sources, expected);
     let socket = "[Socket]\nListenStream = \"@dir@/web.sock\"";
     let health = "[Health]\nExec = \"test -e @dir@/come\"\nStartIntervalSec = \"10ms\"";
     let serve =
@@ -620,6 +620,7 @@ fn when_it_is_ready() {
     let give = [
         "systemd-notify --ready; exec @probe@ wait",
         "echo >&4; exec @probe@ wait",
+        "echo listening on 80; exec @probe@ wait",
         serve,
         "touch @dir@/come; exec @probe@ wait",
     ];

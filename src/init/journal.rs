@@ -18,7 +18,7 @@ use mio::{Interest, Registry};
 
 use super::event_loop::{JOURNAL, Shell, now};
 use super::report::Level;
-use crate::journal::protocol::{self, Order, Rate, Request, Source, Stream, Word};
+use crate::journal::protocol::{Order, Rate, Request, Source, Stream, Word};
 use crate::journal::{ARGUMENT, CHANNEL_FD, OUTPUTS, REST_FD, format_argument};
 use crate::manager::event::{Event, Fact, ProcessId};
 use crate::manager::state::SubState;
@@ -124,7 +124,7 @@ struct Process {
 
 impl Process {
     fn tell(&self, order: &Order, with: Option<BorrowedFd<'_>>) -> io::Result<bool> {
-        self.channel.send(&protocol::encode(order), with)
+        self.channel.send(&order.encode(), with)
     }
 }
 
@@ -323,7 +323,7 @@ impl Journal {
         let (mut failure, mut matched) = (None, Vec::new());
         while let Some(process) = &mut self.process {
             match process.channel.receive() {
-                Ok(Received::Message(bytes, _)) => match protocol::decode(&bytes) {
+                Ok(Received::Message(bytes, _)) => match Word::decode(&bytes) {
                     Some(Word::Started) => process.starting = None,
                     Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
                     Some(Word::Failed { why }) => failure = Some(why),

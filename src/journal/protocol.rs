@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Which of a process's streams.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -28,7 +27,7 @@ impl Stream {
 }
 
 /// Whose stream it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
     /// The unit's full name.
     pub unit: String,
@@ -61,7 +60,7 @@ impl Source {
 }
 
 /// `LogRateLimitBurst=` in `LogRateLimitIntervalSec=`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
     /// So many lines…
     pub burst: u32,
@@ -70,7 +69,7 @@ pub struct Rate {
 }
 
 /// Which lines somebody wants to see.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Request {
     /// Of these units, full names, and of their instances; none: of all.
     pub units: Vec<String>,
@@ -105,7 +104,7 @@ impl Request {
 }
 
 /// From rinit to the journal.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
     /// A stream to relay, whose read end comes along.
     Open {
@@ -135,7 +134,7 @@ pub enum Order {
 }
 
 /// From the journal to rinit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Word {
     /// It runs and has taken up its work.
     Started,
@@ -156,14 +155,101 @@ pub enum Word {
     },
 }
 
-/// As it is sent. Nothing here can fail to become JSON.
-pub fn encode(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).unwrap_or_default()
+impl Order {
+    /// As it is sent.
+    pub fn encode(&self) -> Vec<u8> {
+        let value = match self {
+            Order::Open { id, source, pattern, rate } => json!({
+                "order": "open", "id": id, "unit": source.unit, "instance": source.instance,
+                "stream": source.stream.as_str(), "pid": source.pid, "pattern": pattern,
+                "burst": rate.map(|rate| rate.burst),
+                "interval_usec": rate.map(|rate| rate.interval_usec),
+            }),
+            Order::Rename { from, to } => json!({ "order": "rename", "from": from, "to": to }),
+            Order::Failed { unit } => json!({ "order": "failed", "unit": unit }),
+            Order::Show(request) => json!({
+                "order": "show", "units": request.units, "lines": request.lines,
+                "since_usec": request.since_usec, "follow": request.follow,
+            }),
+        };
+        value.to_string().into_bytes()
+    }
+
+    /// As it came; `None` is not what our other half would say.
+    pub fn decode(bytes: &[u8]) -> Option<Order> {
+        let said = Said(serde_json::from_slice(bytes).ok()?);
+        match said.text("order")?.as_str() {
+            "open" => {
+                let burst = said.number("burst").and_then(|burst| u32::try_from(burst).ok());
+                let rate = burst.zip(said.number("interval_usec"));
+                Some(Order::Open {
+                    id: said.number("id")?,
+                    source: Source {
+                        unit: said.text("unit")?,
+                        instance: said.text("instance"),
+                        stream: match said.text("stream")?.as_str() {
+                            "stderr" => Stream::Stderr,
+                            _ => Stream::Stdout,
+                        },
+                        pid: i32::try_from(said.number("pid")?).ok()?,
+                    },
+                    pattern: said.text("pattern"),
+                    rate: rate.map(|(burst, interval_usec)| Rate { burst, interval_usec }),
+                })
+            }
+            "rename" => Some(Order::Rename { from: said.text("from")?, to: said.text("to")? }),
+            "failed" => Some(Order::Failed { unit: said.text("unit")? }),
+            "show" => {
+                let units = said.0.get("units")?.as_array()?.iter();
+                let units = units.map(|unit| unit.as_str().map(str::to_owned));
+                Some(Order::Show(Request {
+                    units: units.collect::<Option<_>>()?,
+                    lines: said.number("lines").and_then(|lines| usize::try_from(lines).ok()),
+                    since_usec: said.number("since_usec"),
+                    follow: said.0.get("follow")?.as_bool()?,
+                }))
+            }
+            _ => None,
+        }
+    }
 }
 
-/// As it came; `None` is not what our other half would say.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    serde_json::from_slice(bytes).ok()
+impl Word {
+    /// As it is sent.
+    pub fn encode(&self) -> Vec<u8> {
+        let value = match self {
+            Word::Started => json!({ "word": "started" }),
+            Word::Closed { id } => json!({ "word": "closed", "id": id }),
+            Word::Matched { id } => json!({ "word": "matched", "id": id }),
+            Word::Failed { why } => json!({ "word": "failed", "why": why }),
+        };
+        value.to_string().into_bytes()
+    }
+
+    /// As it came; `None` is not what our other half would say.
+    pub fn decode(bytes: &[u8]) -> Option<Word> {
+        let said = Said(serde_json::from_slice(bytes).ok()?);
+        match said.text("word")?.as_str() {
+            "started" => Some(Word::Started),
+            "closed" => Some(Word::Closed { id: said.number("id")? }),
+            "matched" => Some(Word::Matched { id: said.number("id")? }),
+            "failed" => Some(Word::Failed { why: said.text("why")? }),
+            _ => None,
+        }
+    }
+}
+
+/// An object that came. By hand, for what serde derives is several times the size.
+struct Said(Value);
+
+impl Said {
+    fn text(&self, key: &str) -> Option<String> {
+        self.0.get(key)?.as_str().map(str::to_owned)
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key)?.as_u64()
+    }
 }
 
 #[cfg(test)]
@@ -179,10 +265,29 @@ mod tests {
         let next = Source { unit: "web@2+1.service".into(), instance, ..source.clone() };
         assert_eq!(next.label(), "web@2");
         let rate = Some(Rate { burst: 5, interval_usec: 7 });
-        let order = Order::Open { id: 3, source, pattern: Some("up".into()), rate };
-        assert_eq!(decode(&encode(&order)), Some(order));
-        let word = Word::Closed { id: 3 };
-        assert_eq!(decode(&encode(&word)), Some(word));
-        assert_eq!(decode::<Word>(b"{}"), None);
+        let units = vec!["a.service".to_owned(), "b@1.service".to_owned()];
+        let request = Request { units, lines: Some(3), since_usec: Some(4), follow: true };
+        for order in [
+            Order::Open { id: 3, source: source.clone(), pattern: Some("up".into()), rate },
+            Order::Open { id: 3, source: next, pattern: None, rate: None },
+            Order::Rename { from: "a".into(), to: "b".into() },
+            Order::Failed { unit: "a".into() },
+            Order::Show(request),
+            Order::Show(Request::default()),
+        ] {
+            assert_eq!(Order::decode(&order.encode()), Some(order));
+        }
+        let why = "No space left on device".to_owned();
+        for word in [
+            Word::Started,
+            Word::Closed { id: 3 },
+            Word::Matched { id: u64::MAX },
+            Word::Failed { why },
+        ] {
+            assert_eq!(Word::decode(&word.encode()), Some(word));
+        }
+        for bytes in [&b"{}"[..], b"", b"{\"word\":\"x\"}", b"[]"] {
+            assert_eq!((Word::decode(bytes), Order::decode(bytes)), (None, None));
+        }
     }
 }

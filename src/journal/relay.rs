@@ -17,7 +17,7 @@ use super::line::{self, Format, Line};
 use super::output::Output;
 use regex_lite::Regex;
 
-use super::protocol::{self, Order, Rate, Request, Source, Stream, Word};
+use super::protocol::{Order, Rate, Request, Source, Stream, Word};
 use super::rate::Limit;
 use super::ring::{Record, Rings};
 use super::viewer::Viewers;
@@ -197,7 +197,7 @@ impl Relay {
         while let Some(channel) = &self.channel {
             match channel.receive() {
                 Ok(Received::Message(bytes, fd)) => {
-                    if let Some(order) = protocol::decode(&bytes) {
+                    if let Some(order) = Order::decode(&bytes) {
                         self.follow(order, fd);
                     }
                 }
@@ -408,7 +408,7 @@ impl Relay {
     /// Tells rinit what it should know, as far as there is room.
     fn speak(&mut self) {
         while let (Some(channel), Some(word)) = (&self.channel, self.words.front()) {
-            match channel.send(&protocol::encode(word), None) {
+            match channel.send(&word.encode(), None) {
                 Ok(true) => drop(self.words.pop_front()),
                 Ok(false) => return,
                 Err(_) => self.hang_up(),
