@@ -1,6 +1,6 @@
 //! What services write: captured, relayed line by line, and not lost when the journal dies.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 
 use crate::harness::{Outcome, Rinit, Running, processes};
 
@@ -241,4 +241,28 @@ fn a_flood_is_cut() {
     let mut lines = outcome.stdout();
     lines.sort_unstable();
     outcome.assert_code(0).assert(lines == ["1", "1", "2", "2", "3", "4"], "2 and 4 lines");
+}
+
+/// What services write goes past rinit: it reads none of it, and spends no time on it.
+#[test]
+fn rinit_reads_no_line() {
+    let actions = format!("lines {LINES} say end wait");
+    let mut rinit = Rinit::subreaper().plain().service("web", &actions, "").start();
+    rinit.wait_line("web | end");
+    let journal = rinit.journal().unwrap().pid;
+    let read = |pid: i32| -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    };
+    let millis = |pid: i32| -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap() / 1_000_000
+    };
+    let bytes: usize = rinit.stdout_so_far().iter().map(|line| line.len()).sum();
+    let (own, its) = (millis(rinit.pid), millis(journal));
+    let text = format!("{bytes} bytes of lines: rinit {own} ms, its journal {its} ms\n");
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    assert!(read(journal) > bytes as u64, "the journal reads them, twice");
+    assert!(read(rinit.pid) < bytes as u64 / 10, "rinit read {}", read(rinit.pid));
+    rinit.terminate().assert_code(0);
 }

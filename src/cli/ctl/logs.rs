@@ -3,7 +3,7 @@
 //! Not rinit's own lines, which `events` shows. **Invariant:** in JSON a line is passed on as it
 //! came, key for key; as text nothing in it can do more to a terminal than colour it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -20,6 +20,9 @@ use crate::unit::timespan::parse_timespan;
 
 /// With --follow, and no number said, so many lines from before are shown.
 const FOLLOWED: usize = 10;
+
+/// How long the journal may take to show a few lines.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The verb.
 pub fn logs(
@@ -63,10 +66,11 @@ pub fn logs(
 /// # Errors
 /// What the call fails with.
 pub fn last(client: &mut Client, unit: &str, lines: usize) -> Result<Vec<Value>, CallError> {
-    client.send("Logs", &json!({ "units": [unit], "lines": lines }), true, None)?;
+    let deadline = Some(Instant::now() + ANSWER);
+    client.send("Logs", &json!({ "units": [unit], "lines": lines }), true, deadline)?;
     let mut found = Vec::new();
     loop {
-        let reply = client.reply(None)?;
+        let reply = client.reply(deadline)?;
         match reply.parameters.get("line").filter(|line| line.is_object()) {
             Some(line) => found.push(line.clone()),
             None => return Ok(found),
