@@ -903,6 +903,8 @@ FailureAction = "poweroff"
                 standard_output: None,
                 standard_error: None,
                 tty_path: None,
+                log_rate_limit_interval: None,
+                log_rate_limit_burst: 0,
             },
             None,
             None,
