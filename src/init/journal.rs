@@ -224,7 +224,8 @@ impl Journal {
 
     /// A unit failed: its last lines are shown.
     fn unit_failed(&mut self, unit: &UnitName) {
-        if self.process.is_some() {
+        // The process may not be there yet: a unit can fail in the turn in which it was started.
+        if self.count > 0 {
             self.orders.push_back(Queued::Failed(unit.clone()));
         }
     }
