@@ -118,6 +118,8 @@ struct Process {
     channel: Channel,
     /// It has not said yet that it runs.
     starting: Option<Starting>,
+    /// Failures that it was told of meanwhile: if it never runs, its successor is told.
+    failed: Vec<UnitName>,
     /// The poll says when there is room in the channel.
     waits_for_room: bool,
 }
@@ -265,6 +267,7 @@ impl Journal {
             since: now(),
             channel: ours,
             starting: Some(starting),
+            failed: Vec::new(),
             waits_for_room: false,
         });
         let known = self.streams.keys().map(|id| Queued::Open(*id));
@@ -303,7 +306,13 @@ impl Journal {
                 }
             };
             match sent {
-                Ok(true) => drop(self.orders.pop_front()),
+                Ok(true) => {
+                    if let Some(Queued::Failed(unit)) = self.orders.pop_front()
+                        && process.starting.is_some()
+                    {
+                        process.failed.push(unit);
+                    }
+                }
                 Ok(false) => break,
                 Err(_) => return true, // it is gone: its successor is told all
             }
@@ -325,7 +334,10 @@ impl Journal {
         while let Some(process) = &mut self.process {
             match process.channel.receive() {
                 Ok(Received::Message(bytes, _)) => match Word::decode(&bytes) {
-                    Some(Word::Started) => process.starting = None,
+                    Some(Word::Started) => {
+                        process.starting = None;
+                        process.failed.clear();
+                    }
                     Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
                     Some(Word::Failed { why }) => failure = Some(why),
                     Some(Word::Matched { id }) => {
@@ -355,6 +367,7 @@ impl Journal {
         let mut process = self.process.take()?;
         // Not just closed: a child on its way to exec has a copy.
         let _ = registry.deregister(&mut SourceFd(&process.channel.as_raw_fd()));
+        self.orders.extend(std::mem::take(&mut process.failed).into_iter().map(Queued::Failed));
         let at = now();
         if at.since(process.since) >= RESET {
             self.delay = Duration::ZERO;
