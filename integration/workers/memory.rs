@@ -6,9 +6,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use super::{N, Web, Worker, Workers, look_until};
+use crate::load::Kind;
 
 /// What a call keeps.
 const MB: u32 = 20;
+
+/// More than one of four workers can have accepted while it stands still for one such call.
+const HANDFUL: u64 = 10;
 
 /// A connection to one worker, which answers all that is asked on it.
 struct Leaker(BufReader<TcpStream>);
@@ -51,8 +55,8 @@ impl Workers {
     }
 }
 
-/// 200 requests a second beside it, and not one of them fails: the leaking worker has time to
-/// answer what it has in its hands. The other three are not touched.
+/// 200 requests a second beside it. The other three are not touched and fail nobody; the leaking
+/// one may answer what it has in its hands, but Uvicorn cuts what it has accepted and not yet read.
 #[test]
 fn only_the_leaking_worker_goes() {
     crate::require!("user namespace");
@@ -72,7 +76,10 @@ fn only_the_leaking_worker_goes() {
     workers.rinit.wait_restart(&instance);
     look_until("four workers", || workers.up().len() == N);
     workers.wait_load(&load, 100);
-    workers.assert_nothing_lost(&load.stop());
+    let tally = load.stop();
+    if tally.failed() > tally.count(Kind::Cut) || tally.failed() > HANDFUL {
+        workers.rinit.fail(&format!("{tally}; {:?}", tally.failures));
+    }
     let now = workers.up();
     assert!(others.iter().all(|other| now.contains(other)), "{others:?} {now:?}");
     let outcome = workers.rinit.terminate();

@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(nice) = cx.integer(item) {
             draft.unit.service.exec.nice = Some(nice);
         }),
-    row(Service, "OOMScoreAdjust", Kind::Integer(-1000, 1000), "rinit's own", "Who the kernel kills when memory ends: 1000 first, -1000 never",
+    row(Service, "OOMScoreAdjust", Kind::Integer(-1000, 1000), "rinit's own, 100 more with Instances= or a memory limit", "Who the kernel kills when memory ends: 1000 first, -1000 never",
         |draft, item, cx| if let Some(adjust) = cx.integer(item) {
             draft.unit.service.exec.oom_score_adjust = Some(adjust);
         }),
