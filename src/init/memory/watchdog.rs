@@ -178,6 +178,7 @@ impl Shell {
 mod tests {
     use super::super::measure::Kind;
     use super::*;
+    use crate::unit::resources::Amount;
 
     fn at(milliseconds: u64) -> Timestamp {
         Timestamp::from_start(Duration::from_millis(milliseconds))
@@ -210,6 +211,38 @@ mod tests {
         assert_eq!(watchdog.next(at(1000)).map(|it| it.0), Some(name("old.service")));
         watchdog.end(&name("old.service"));
         assert_eq!((watchdog.next_deadline(), watchdog.due.len()), (None, 0));
+    }
+
+    /// `MemoryMax=` where nothing else keeps it; `MemoryHigh=` of what is recycled, whatever keeps
+    /// its maximum.
+    #[test]
+    fn what_is_ours_to_keep() {
+        use crate::unit::resources::MemoryEnforce::{None as Nothing, Rlimit, Watchdog as Ours};
+        use crate::unit::resources::MemoryHighAction;
+        let (none, recycle) = (MemoryHighAction::None, MemoryHighAction::Recycle);
+        let rows = [
+            (Ours, none, (Some(100), None)),
+            (Ours, recycle, (Some(100), Some(50))),
+            (Rlimit, none, (None, None)),
+            (Rlimit, recycle, (None, Some(50))),
+            (Nothing, none, (None, None)),
+        ];
+        let memory = Memory::new(Some(200));
+        for (enforce, high_action, expected) in rows {
+            let mut unit = Unit::new(name("web.service"));
+            unit.service.resources = Some(Box::new(Resources {
+                memory_max: Some(Amount::Share(5_000)),
+                memory_high: Some(Amount::Bytes(50)),
+                enforce,
+                high_action,
+                ..Resources::default()
+            }));
+            let mut watchdog = Watchdog::default();
+            watchdog.begin(at(0), &unit, &memory);
+            let bounds = watchdog.watches.get(&unit.name).map(|(watch, _)| *watch.bounds());
+            let found = bounds.map_or((None, None), |bounds| (bounds.max, bounds.high));
+            assert_eq!(found, expected, "{enforce:?}, {high_action:?}");
+        }
     }
 
     /// However dear a look is, the looks of a minute take a fiftieth of it and one burst.
