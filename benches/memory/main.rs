@@ -86,7 +86,7 @@ fn costs(span: Duration) -> Result<(), String> {
         // What each has of its own is a few hundred KiB.
         let used = Subject::start(&format!("stand {count} {SHARED}"), u64::MAX)?.measure_use()?;
         let mut cells = vec![count.to_string()];
-        for limit in [None, Some(used * 40), Some(used + used / 20)] {
+        for limit in [None, Some((count * SHARED) << 22), Some(used + used / 20)] {
             let command = format!("stand {count} {SHARED}");
             let subject = Subject::start(&command, limit.unwrap_or(u64::MAX))?;
             let share = subject.measure_cost(span)? * 100.0;

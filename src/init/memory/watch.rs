@@ -20,6 +20,9 @@ const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// …and so late at the latest.
 const PERIOD_MAX: Duration = Duration::from_secs(2);
 
+/// The first look: it takes memory fastest when it starts.
+const FIRST: Duration = Duration::from_millis(200);
+
 /// "For long" over `MemoryHigh=`.
 pub const HIGH_FOR: Duration = Duration::from_secs(5);
 
@@ -72,6 +75,8 @@ pub enum Verdict {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Watch {
     bounds: Bounds,
+    /// When it started, with nothing.
+    began: Timestamp,
     last: Option<(Timestamp, Sample)>,
     /// The most that it had, in bytes.
     pub peak: u64,
@@ -84,8 +89,8 @@ pub struct Watch {
 
 impl Watch {
     /// A unit that has nothing yet.
-    pub fn new(bounds: Bounds) -> Watch {
-        Watch { bounds, last: None, peak: 0, growth: 0, told: None, high_since: None }
+    pub fn new(now: Timestamp, bounds: Bounds) -> Watch {
+        Watch { bounds, began: now, last: None, peak: 0, growth: 0, told: None, high_since: None }
     }
 
     /// Its limits.
@@ -115,12 +120,16 @@ impl Watch {
 
     /// Two looks of different kinds cannot be compared.
     fn note_growth(&mut self, now: Timestamp, sample: Sample) {
-        let Some((then, before)) = self.last.filter(|(_, before)| before.kind == sample.kind)
-        else {
-            return;
+        let (then, before) = match self.last {
+            Some((then, before)) if before.kind == sample.kind => (then, before.bytes),
+            Some(_) => return,
+            None => (self.began, 0),
         };
-        let grown = sample.bytes.saturating_sub(before.bytes);
-        let micros = now.since(then).as_micros().max(1);
+        let micros = now.since(then).as_micros();
+        if micros == 0 {
+            return;
+        }
+        let grown = sample.bytes.saturating_sub(before);
         let rate = u128::from(grown) * 1_000_000 / micros;
         // A pause in a leak is no end of it: what was seen is forgotten by halves.
         self.growth = u64::try_from(rate).unwrap_or(u64::MAX).max(self.growth / 2);
@@ -161,7 +170,8 @@ impl Watch {
             _ => self.bounds.threshold().map(|limit| until(limit).max(HIGH_FOR / 10)),
         };
         let next = [max, high].into_iter().flatten().min().unwrap_or(PERIOD_MAX);
-        next.clamp(PERIOD_MIN, PERIOD_MAX)
+        let most = if self.last.is_none() { FIRST } else { PERIOD_MAX };
+        next.clamp(PERIOD_MIN, most)
     }
 
     /// Whether rinit may see its shared pages as shared; `None`: it was not asked yet.

@@ -13,11 +13,11 @@ fn exact(mebibytes: u64) -> Sample {
 }
 
 fn capped(mebibytes: u64) -> Watch {
-    Watch::new(Bounds { max: Some(mebibytes * MIB), ..Bounds::default() })
+    Watch::new(at(0), Bounds { max: Some(mebibytes * MIB), ..Bounds::default() })
 }
 
 fn high(mebibytes: u64) -> Watch {
-    Watch::new(Bounds { high: Some(mebibytes * MIB), ..Bounds::default() })
+    Watch::new(at(0), Bounds { high: Some(mebibytes * MIB), ..Bounds::default() })
 }
 
 /// Of one that stands still: MiB it has, of 512 that it may have, milliseconds to the next look.
@@ -61,7 +61,7 @@ fn growth_is_that_of_looks_of_one_kind() {
 /// over the limit.
 #[test]
 fn a_leak_is_found_in_time() {
-    for rate in [1, 20, 100, 150, 200] {
+    for rate in [1, 20, 100, 150, 200, 400] {
         let mut watch = capped(160);
         let mut now = 0;
         loop {

@@ -69,7 +69,7 @@ impl Watchdog {
         }
         let bounds = unit.service.resources.as_deref().map(|it| bounds(unit, it, memory));
         if let Some(bounds) = bounds.filter(|it| it.max.is_some() || it.high.is_some()) {
-            let watch = Watch::new(bounds);
+            let watch = Watch::new(now, bounds);
             let at = now.after(watch.period());
             self.insert(unit.name.clone(), watch, at);
         }
@@ -191,7 +191,7 @@ mod tests {
     fn watchdog(units: &[&str]) -> Watchdog {
         let mut watchdog = Watchdog::default();
         for unit in units {
-            let watch = Watch::new(Bounds { max: Some(100 << 20), ..Bounds::default() });
+            let watch = Watch::new(at(0), Bounds { max: Some(100 << 20), ..Bounds::default() });
             watchdog.insert(name(unit), watch, at(1000));
         }
         watchdog
