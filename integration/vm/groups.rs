@@ -79,7 +79,7 @@ fn nobody_escapes() {
          ExecStart = ['sh', '-c', 'echo 1 > /sys/fs/cgroup/frozen.service/cgroup.freeze; sleep 1000']",
     );
     let judge = judge(
-        "! pgrep probe && ! pgrep -f 'sleep 1000' && ! ls -d /sys/fs/cgroup/[tbsf]*.service",
+        "! pgrep probe && ! pgrep -f 'slee[p] 1000' && ! ls -d /sys/fs/cgroup/[tbsf]*.service",
         "echo nobody is left",
     );
     let console = blueprint
@@ -114,6 +114,45 @@ fn a_delegated_group_is_divided() {
         of $(cat /proc/$PPID/cgroup)']\n";
     let console = blueprint.unit("outer", outer).file("etc/inner/app.toml", inner).boot().off();
     assert_in_order(&console, &["inner: 0::/given/app.service memory pids of 0::/given/init"]);
+}
+
+/// Two that stay below their own limits are together over their slice's: one is taken.
+#[test]
+fn a_slice_is_full() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let slice = "[Slice]\nMemoryMax = \"64M\"\n";
+    let unit = |actions: &str| {
+        format!(
+            "[Unit]\nFailureAction = \"none\"\n[Service]\nSlice = \"app-web.slice\"\nMemoryMax = \"60M\"\n\
+             ExecStart = \"probe {actions} wait\"\n"
+        )
+    };
+    let judge = judge(
+        "[ -e /tmp/gone ]",
+        "echo slice: $(cat /sys/fs/cgroup/app.slice/app-web.slice/memory.max) \
+         $(ls -d /sys/fs/cgroup/app.slice/app-web.slice/small.service)",
+    );
+    let console = blueprint
+        .unit("app-web", slice)
+        .unit("small", &unit("allocate 30 touch /tmp/up"))
+        .unit(
+            "large",
+            &format!(
+                "{}ExecStartPre = ['sh', '-c', 'until [ -e /tmp/up ]; do sleep 0.1; done']\n",
+                unit("allocate 50")
+            ),
+        )
+        .unit("judge", &judge)
+        .boot()
+        .off();
+    assert_in_order(
+        &console,
+        &[
+            "large.service: a process was killed by the kernel (oom-kill): what its slice may have, MemoryMax=64M, is used up",
+            "slice: 67108864 /sys/fs/cgroup/app.slice/app-web.slice/small.service",
+        ],
+    );
+    assert!(!console.contains("small.service: ExecStart killed"), "{console}");
 }
 
 /// From the kernel's first instruction to a service that runs.

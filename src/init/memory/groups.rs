@@ -46,6 +46,8 @@ struct Held {
     /// `MemoryMax=` and `MemoryHigh=` are in force.
     holds_memory: bool,
     told: Kills,
+    /// The slices that it is in, the innermost last.
+    slices: Vec<UnitName>,
     watch: Option<(usize, Watch)>,
 }
 
@@ -56,8 +58,8 @@ pub struct Groups {
     /// Why there is none, once it was tried.
     obstacle: Option<Obstacle>,
     slices: Slices,
-    /// The limits of these were set.
-    made: BTreeSet<UnitName>,
+    /// Those that were made, with their limits, and what was told of each.
+    made: BTreeMap<UnitName, (Leaf, Kills)>,
     of_unit: BTreeMap<UnitName, Held>,
     by_number: BTreeMap<usize, UnitName>,
     numbers: usize,
@@ -143,7 +145,7 @@ impl Groups {
     /// The sentence: a unit says `MemoryEnforce=cgroup`, and there are none.
     pub fn settle(&mut self, units: &[Arc<Unit>], slices: &Slices) -> Result<Vec<Note>, String> {
         self.slices.clone_from(slices);
-        self.made.clear();
+        self.made.clear(); // their limits may be others
         // What an instance says, its service says.
         let of_units = units.iter().filter(|unit| unit.instance_of.is_none());
         let of_units = of_units.filter_map(|it| Some((&it.name, it.service.resources.as_deref()?)));
@@ -275,7 +277,8 @@ impl Groups {
         let told = leaf.kills();
         let watch = leaf.watch().filter(|_| limits.memory_max.is_some());
         let watch = watch.and_then(|watch| self.watch(&unit.name, watch, registry, first_token));
-        let held = Held { leaf, limits, holds_memory, told, watch };
+        let slices = slices_of(resources);
+        let held = Held { leaf, limits, holds_memory, told, slices, watch };
         self.of_unit.insert(unit.name.clone(), held);
         Ok(entrances)
     }
@@ -296,7 +299,7 @@ impl Groups {
         notes: &mut Vec<String>,
     ) -> io::Result<Leaf> {
         self.remove_left();
-        let path = resources.slice.as_ref().map_or_else(Vec::new, |it| slice::path(&it.name));
+        let path = slices_of(resources);
         let names: Vec<&str> = path.iter().map(UnitName::as_str).collect();
         for (at, name) in path.iter().enumerate() {
             self.make_slice(name, names.get(..=at).unwrap_or_default(), total, notes)?;
@@ -313,7 +316,7 @@ impl Groups {
         total: Option<u64>,
         notes: &mut Vec<String>,
     ) -> io::Result<()> {
-        let Some(tree) = self.tree.as_ref().filter(|_| !self.made.contains(name)) else {
+        let Some(tree) = self.tree.as_ref().filter(|_| !self.made.contains_key(name)) else {
             return Ok(());
         };
         let leaf = tree.slice(path)?;
@@ -323,7 +326,8 @@ impl Groups {
         for Unheld { directive, why } in leaf.limit(&limits) {
             self.note(notes, name, format!("{directive}= is not in force: {why}"));
         }
-        self.made.insert(name.clone());
+        let told = leaf.kills();
+        self.made.insert(name.clone(), (leaf, told));
         Ok(())
     }
 
@@ -400,6 +404,8 @@ impl Groups {
         let kill = if now.over_limit > before.over_limit {
             let used = held.leaf.used();
             OomKill { by: OomKiller::Kernel, limit: used.memory_max, peak: used.memory_peak }
+        } else if let Some(limit) = full_slice(&held.slices, &mut self.made) {
+            OomKill { by: OomKiller::Slice, limit: Some(limit), peak: None }
         } else {
             OomKill { by: OomKiller::Container, limit: container, peak: None }
         };
@@ -545,6 +551,24 @@ impl Groups {
             tree.remove();
         }
     }
+}
+
+/// The slices of a unit, the innermost last.
+fn slices_of(resources: &Resources) -> Vec<UnitName> {
+    resources.slice.as_ref().map_or_else(Vec::new, |it| slice::path(&it.name))
+}
+
+/// The limit of the slice that was met since this was last asked, if one was.
+fn full_slice(slices: &[UnitName], made: &mut BTreeMap<UnitName, (Leaf, Kills)>) -> Option<u64> {
+    for slice in slices.iter().rev() {
+        let (leaf, told) = made.get_mut(slice)?;
+        let now = leaf.kills();
+        let before = std::mem::replace(told, now);
+        if now.over_limit > before.over_limit {
+            return leaf.used().memory_max;
+        }
+    }
+    None
 }
 
 /// `a.service (TasksMax=, CPUQuota=)`.

@@ -19,6 +19,10 @@ pub(super) fn oom_kill(kill: &OomKill) -> String {
                 kill.peak.map_or(String::new(), |peak| format!(" with {}", format_size(peak)));
             format!("over MemoryMax{}{has}: stopped for it (oom-kill)", limit("="))
         }
+        OomKiller::Slice => format!(
+            "a process was killed by the kernel (oom-kill): what its slice may have{}, is used up",
+            limit(", MemoryMax=")
+        ),
         OomKiller::Container => format!(
             "a process was killed by the kernel: the container's memory{} is used up, not the \
              unit's MemoryMax",

@@ -74,6 +74,8 @@ pub enum OomKiller {
     Kernel,
     /// The unit's own, by rinit, which has to stop it.
     Watchdog,
+    /// Its slice's, by the kernel, which has killed a process.
+    Slice,
     /// The whole container's (or one above it), by the kernel, which has killed a process.
     Container,
 }

@@ -27,7 +27,8 @@ impl Service {
         }
         match (by, policy.unwrap_or_default()) {
             // Whose limit that was knows nothing of the rest of this service.
-            (OomKiller::Container, _) | (OomKiller::Kernel, OomPolicy::Continue) => (),
+            (OomKiller::Slice | OomKiller::Container, _)
+            | (OomKiller::Kernel, OomPolicy::Continue) => (),
             (OomKiller::Watchdog, _) => self.over_memory(out, SubState::StopSigterm),
             (OomKiller::Kernel, OomPolicy::Stop) => self.over_memory(out, SubState::StopSigterm),
             (OomKiller::Kernel, OomPolicy::Kill) => self.over_memory(out, SubState::StopSigkill),
