@@ -530,7 +530,6 @@ fn what_is_not_systemds_default() {
 fn what_is_not_there_is_refused() {
     let service = "[Service]\nExecStart = \"@probe@ ok\"\n";
     for text in [
-        format!("{service}ReadyLogPattern = \"up\"\n"),
         format!("{service}[Socket]\nListenStream = \"@dir@/a.sock\"\nAccept = true\n"),
         "[Timer]\nOnCalendar = \"daily\"\n".to_string(),
     ] {

@@ -138,7 +138,8 @@ fn a_slice_is_full() {
         .unit(
             "large",
             &format!(
-                "{}ExecStartPre = ['sh', '-c', 'until [ -e /tmp/up ]; do sleep 0.1; done']\n",
+                "{}ExecStartPre = ['sh', '-c', 'until [ -e /tmp/up ]; do sleep 0.1; done']\n\
+                 ExecStopPost = \"probe touch /tmp/gone\"\n",
                 unit("allocate 50")
             ),
         )
