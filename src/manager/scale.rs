@@ -22,6 +22,13 @@ pub(super) struct Scaling {
 }
 
 impl Manager {
+    /// Whether this is an instance that goes because fewer are wanted now.
+    pub(super) fn is_one_too_many(&self, unit: &UnitName) -> bool {
+        let group = self.group_of(unit).and_then(|group| self.groups.get(group));
+        let number = number_of(unit).filter(|_| unit.mark().is_none());
+        group.zip(number).is_some_and(|(group, number)| number > group.wanted)
+    }
+
     /// A client wants so many instances.
     pub(super) fn scale(&mut self, client: ClientId, unit: &UnitName, count: u32) {
         let refusal = match (self.services.get(unit), self.groups.get(unit)) {

@@ -44,6 +44,9 @@ impl Manager {
                 let group = group.map_or_else(String::new, UnitName::to_string);
                 Some(format!("{group} is not up: start that"))
             }
+            JobKind::Start | JobKind::Restart if self.is_one_too_many(unit) => {
+                Some(format!("{unit} is one more than are wanted: scale its service up"))
+            }
             JobKind::Reload if !service.can_reload() && !self.can_roll(unit) => {
                 Some(format!("{unit} has no ExecReload= and is not Type=notify-reload"))
             }

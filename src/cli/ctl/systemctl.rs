@@ -125,15 +125,15 @@ enum Verb {
     IsSystemRunning,
     /// Nothing: what lies in a units directory is started
     Enable(Units),
-    /// Nothing: see [Install] Enabled=
+    /// Nothing: a unit's Enabled= says whether boot starts it
     Disable(Units),
-    /// Nothing: see [Install] Enabled=
+    /// Nothing: a unit's Enabled= says whether boot starts it
     Reenable(Units),
-    /// Nothing: see [Install] Enabled=
+    /// Nothing: a unit's Enabled= says whether boot starts it
     Preset(Units),
-    /// Nothing: see [Install] Enabled=
+    /// Nothing: a unit's Enabled= says whether boot starts it
     Mask(Units),
-    /// Nothing: see [Install] Enabled=
+    /// Nothing: a unit's Enabled= says whether boot starts it
     Unmask(Units),
     /// Read the units on disk again
     #[command(alias = "daemon-reexec")]

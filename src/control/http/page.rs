@@ -1,7 +1,7 @@
 //! `/`: what runs, on one page for a browser.
 //!
 //! It loads nothing and runs nothing, and says so to the browser. **Invariant:** every text that is
-//! not rinit's own goes through [`escape`].
+//! not rinit's own goes through `escape`.
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 

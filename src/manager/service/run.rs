@@ -271,6 +271,10 @@ impl Service {
                 self.reloaded(out); // it waits for its turn to stop, and starts nothing any more
                 return;
             }
+            if out.stopping && self.is_coming() {
+                self.stop(out, false); // its service waits for its queues: it need not come for that
+                return;
+            }
             self.spawn(out, retry.role);
             // The time that its state has runs on over all tries.
             self.deadline = deadline;
