@@ -252,7 +252,7 @@ fn the_demo_as_written() {
     let root = tools::repository().to_str().unwrap();
     let (_, run) = demo_command();
     let shell = Rinit::subreaper().peer("/bin/sh").launch(&["--cwd", root]);
-    live_through_the_demo(shell.options(&["-c", &format!("exec {run}")]).start());
+    live_through_the_demo(shell.options(&["-c", &format!("exec {run}")]).start(), true);
 }
 
 /// The same with the binaries that cargo built for this test, and any free port.
@@ -266,15 +266,20 @@ fn the_demo() {
         let text = text.replace("target/*/release/examples/demo-server 8080", &server);
         setup = setup.unit(path.file_name().unwrap().to_str().unwrap(), &text);
     }
-    live_through_the_demo(setup.start());
+    live_through_the_demo(setup.start(), false);
 }
 
 /// HTTP answers, kill -9 brings another pid and the next number, Ctrl-C is 0 and leaves nothing.
-fn live_through_the_demo(mut rinit: Running) {
-    rinit.wait_line("demo: prepared");
+/// `text`: lines come as a person sees them, with their unit before them.
+fn live_through_the_demo(mut rinit: Running, text: bool) {
+    let line = |unit: &str, words: &str| {
+        if text { format!("{unit} | {words}") } else { words.to_string() }
+    };
+    rinit.wait_line(&line("10-prepare", "demo: prepared"));
+    let begins = line("web", "demo-server: pid ");
     let greeting = |rinit: &mut Running| {
-        let line = rinit.wait_line_with("demo-server: pid ");
-        let line = line.trim_start_matches("demo-server: pid ");
+        let line = rinit.wait_line_with(&begins);
+        let line = line.trim_start_matches(&begins);
         let (pid, address) = line.split_once(", listening on http://").unwrap();
         let address = address.trim_end_matches('/');
         let page = http::get(TcpStream::connect(address).unwrap(), "/");
@@ -288,7 +293,7 @@ fn live_through_the_demo(mut rinit: Running) {
     assert!(page.contains("start number 2,"), "{page}");
     assert_ne!(first, second);
     // The worker fails three times before it works.
-    rinit.wait_line("worker: working");
+    rinit.wait_line(&line("worker", "worker: working"));
     rinit.signal(libc::SIGINT);
     rinit.wait().assert_code(0);
 }
@@ -498,7 +503,10 @@ fn how_a_boot_goes() {
     fs::write(units.join("rinit.toml"), "[Manager]\nDefaultEnvironment = \"C=d\"\n").unwrap();
     let command = "read @dir@/last append @dir@/order command env C exit 0";
     let outcome = setup.command_probe(command).run();
-    outcome.assert_code(0).assert(outcome.stdout() == ["b", "d"], "the drop-in, [Manager]");
+    // What the unit says comes by way of the journal, and so perhaps after COMMAND's.
+    let mut said = outcome.stdout();
+    said.sort_unstable();
+    outcome.assert_code(0).assert(said == ["b", "d"], "the drop-in, [Manager]");
     assert_eq!(outcome.lines_of("order"), ["one", "two", "web", "command"]);
 }
 
