@@ -86,10 +86,11 @@ impl Run<'_> {
         }
     }
 
-    /// Nothing fails any more: in five minutes everything has settled.
+    /// Nothing fails any more: in a quarter of an hour everything has settled.
     fn calm(&mut self) {
         self.world.calm = true;
-        let until = self.world.now + 300_000 * MS;
+        // A roll waits for each instance that ignores its signal: at most seven, 90 s each.
+        let until = self.world.now + 900_000 * MS;
         while self.goes_on() && self.natural(until) {}
         if self.goes_on() {
             let cut = self.events > MOST_EVENTS;
