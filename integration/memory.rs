@@ -56,10 +56,11 @@ fn who_grows_on_while_it_is_stopped_is_killed() {
 }
 
 /// Five processes have the same 200 MiB, so together 200 and not 1,000. Then one of them leaks.
-#[test]
-fn what_forked_workers_share_counts_once() {
+#[track_caller]
+fn shared_counts_once(lines: &str, launch: &[&str]) {
     let workers = "fork [ wait ] ".repeat(4);
-    let mut rinit = capped(&format!("allocate 200 {workers} leak 100"), "400M", "").start();
+    let rinit = capped(&format!("allocate 200 {workers} leak 100"), "400M", lines);
+    let mut rinit = rinit.launch(launch).start();
     let event = wait_oom(&mut rinit);
     let peak = event.number("peak").unwrap();
     assert!(peak > 400 * MIB && peak < 800 * MIB, "{event:?}");
@@ -67,20 +68,18 @@ fn what_forked_workers_share_counts_once() {
     rinit.terminate().assert_code(0);
 }
 
+#[test]
+fn what_forked_workers_share_counts_once() {
+    shared_counts_once("", &[]);
+}
+
 /// As in a container: rinit is root without CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_PERFMON
 /// (capability(7)), each of which would show it everybody's pages; the service is somebody else's.
 #[test]
 fn what_processes_of_another_user_share_counts_once() {
     require!("root");
-    let workers = "fork [ wait ] ".repeat(4);
-    let rinit = capped(&format!("allocate 200 {workers} leak 100"), "400M", "User = \"nobody\"");
     let lacks = ["19", "21", "38"].map(|number| ["--drop-capability", number]);
-    let mut rinit = rinit.launch(lacks.as_flattened()).start();
-    let event = wait_oom(&mut rinit);
-    let peak = event.number("peak").unwrap();
-    assert!(peak > 400 * MIB && peak < 800 * MIB, "{event:?}");
-    rinit.wait_restart("leaky");
-    rinit.terminate().assert_code(0);
+    shared_counts_once("User = \"nobody\"", lacks.as_flattened());
 }
 
 /// What a child took counts like what its parent took, whatever became of the tie between them.

@@ -33,25 +33,27 @@ pub struct BootRecord {
 }
 
 impl BootRecord {
-    /// Takes in what happened.
-    pub fn fact(&mut self, now: Timestamp, fact: &Fact) {
+    /// Takes in what happened. The clock is read only for what is recorded: facts go on for
+    /// ever, a boot does not.
+    pub fn fact(&mut self, now: impl FnOnce() -> Timestamp, fact: &Fact) {
         if self.done.is_some() {
             return;
         }
         if let Fact::Booted { took } = fact {
-            self.done = Some((now, *took));
+            self.done = Some((now(), *took));
             // Grown in order a tree is half empty, built at once it is full.
             self.units = std::mem::take(&mut self.units).into_iter().collect();
+            return;
         }
         let Fact::State { unit, to, .. } = fact else { return };
         if *to == SubState::Condition {
-            let times = Times { begun: now, ready: None };
+            let times = Times { begun: now(), ready: None };
             self.units.entry(unit.clone()).or_insert(times);
             return;
         }
         let ready = to.active_state() == ActiveState::Active || *to == SubState::Dead;
         if let Some(times) = self.units.get_mut(unit).filter(|_| ready) {
-            times.ready = times.ready.or(Some(now));
+            times.ready = times.ready.or_else(|| Some(now()));
         }
     }
 
@@ -100,7 +102,7 @@ mod tests {
         let mut at = |ms: u64, stem: &str, from, to| {
             let (invocation, result) = (InvocationId(1), ServiceResult::Success);
             let fact = Fact::State { unit: name(stem), invocation, from, to, result };
-            record.fact(Timestamp::from_start(Duration::from_millis(1000 + ms)), &fact);
+            record.fact(|| Timestamp::from_start(Duration::from_millis(1000 + ms)), &fact);
         };
         use SubState as S;
         at(1, "step", S::Dead, S::Condition);
@@ -115,7 +117,7 @@ mod tests {
         at(10, "late", S::Dead, S::Condition);
         assert_eq!(record.reply(&[]), json!({ "units": [], "done_usec": null }));
         let booted = Fact::Booted { took: Duration::from_millis(11) };
-        record.fact(Timestamp::from_start(Duration::from_millis(1011)), &booted);
+        record.fact(|| Timestamp::from_start(Duration::from_millis(1011)), &booted);
         let ready = Fact::State {
             unit: name("late"),
             invocation: InvocationId(1),
@@ -123,7 +125,7 @@ mod tests {
             to: S::Running,
             result: ServiceResult::Success,
         };
-        record.fact(Timestamp::from_start(Duration::from_millis(1012)), &ready);
+        record.fact(|| Timestamp::from_start(Duration::from_millis(1012)), &ready);
         let mut web = Unit::new(name("web"));
         web.after.push(crate::unit::Dependency { name: name("step"), span: None });
         let found = record.reply(&[Arc::new(web)]);

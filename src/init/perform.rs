@@ -225,7 +225,7 @@ impl Shell {
     fn record(&mut self, fact: &Fact) {
         self.note_end(fact);
         self.upward.fact(fact);
-        self.boot_record.fact(now(), fact);
+        self.boot_record.fact(now, fact);
         let table = &self.table;
         self.report.fact(fact, |process| Some(table.get(process)?.pid));
         self.tell_journal(fact);

@@ -99,18 +99,19 @@ mod tests {
                 .unwrap();
             let pid = Pid::try_from(child.id()).unwrap();
             // A shell that starts makes system calls, too: then it is looked at once more.
-            let found = loop {
+            let mut found = None;
+            for _ in 0..100_000 {
                 crate::sys::kill::child(pid, crate::unit::process::Signal::STOP);
                 while main_thread(pid).unwrap().state != b'T' {
                     std::thread::yield_now();
                 }
-                match was_at_work(pid) {
-                    Some(found) if found != expected => (),
-                    found => break found,
+                found = was_at_work(pid);
+                if found.is_none_or(|found| found == expected) {
+                    break;
                 }
                 crate::sys::kill::child(pid, crate::unit::process::Signal::CONT);
                 std::thread::yield_now();
-            };
+            }
             child.kill().unwrap();
             child.wait().unwrap();
             assert!(found.is_none_or(|found| found == expected), "{script}");

@@ -33,14 +33,7 @@ const SYSTEM_STATES: [SystemState; 4] =
 /// All of them.
 pub fn answer(format: Format, view: &dyn View) -> Answer {
     let mut text = Exposition::new(format);
-    let units: Vec<(UnitStatus, Usage)> = view
-        .units()
-        .into_iter()
-        .map(|unit| {
-            let usage = view.usage(&unit);
-            (unit, usage)
-        })
-        .collect();
+    let units = view.used_units();
     of_the_whole(&mut text, view);
     of_the_life(&mut text, &units, view);
     of_the_instances(&mut text, &units);

@@ -49,14 +49,7 @@ pub fn answer(view: &dyn View) -> Answer {
         state.as_str(),
     );
     html.push_str(&of_readiness(&readiness));
-    let units: Vec<(UnitStatus, Usage)> = view
-        .units()
-        .into_iter()
-        .map(|unit| {
-            let usage = view.usage(&unit);
-            (unit, usage)
-        })
-        .collect();
+    let units = view.used_units();
     let memory = units.iter().any(|(_, usage)| usage.current.is_some());
     html.push_str("<table>\n<thead><tr>");
     let mut columns = vec!["unit", "state", "since", "pid", "restarts", "last exit"];

@@ -24,6 +24,14 @@ pub trait View {
     fn pid(&self, process: ProcessId) -> Option<i32>;
     /// What the processes of a unit take.
     fn usage(&self, unit: &UnitStatus) -> Usage;
+    /// Every unit, with what its processes take.
+    fn used_units(&self) -> Vec<(UnitStatus, Usage)> {
+        let used = |unit: UnitStatus| {
+            let usage = self.usage(&unit);
+            (unit, usage)
+        };
+        self.units().into_iter().map(used).collect()
+    }
     /// Now.
     fn now(&self) -> Timestamp;
     /// A moment as people count: since 1970.

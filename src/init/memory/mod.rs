@@ -47,11 +47,6 @@ impl Rung {
             Rung::None => "none",
         }
     }
-
-    /// Whether the kernel knows what the unit as a whole uses.
-    pub fn is_cgroup(self) -> bool {
-        matches!(self, Rung::CgroupV2 | Rung::CgroupV1)
-    }
 }
 
 /// What is known of the units' limits, beside the loop.
