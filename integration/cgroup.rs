@@ -4,11 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
+use crate::harness::varlink::Varlink;
 use crate::harness::{Event, Rinit};
 use crate::{require, tools};
 
 /// Our own group of v1's memory controller.
-fn memory_v1() -> Result<PathBuf, String> {
+pub fn memory_v1() -> Result<PathBuf, String> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| path);
     let path = path.ok_or("no memory controller of control groups v1")?;
@@ -66,4 +69,34 @@ fn without_groups_a_unit_that_must_have_one_keeps_rinit_from_starting() {
     };
     outcome.assert(outcome.events().any(says), "it says why");
     outcome.assert(outcome.stdout().is_empty(), "nothing was started");
+}
+
+/// So does a unit that comes with a reload, whoever asks for that: nothing changes.
+#[test]
+fn a_reload_that_needs_groups_where_there_are_none_changes_nothing() {
+    require!("root");
+    let rinit = Rinit::subreaper().service("plain", "say up wait", "");
+    let rinit = rinit.options(&["--socket", "@dir@/open/control"]).launch(&["--uid", "65534"]);
+    let open = rinit.path("open");
+    fs::create_dir(&open).unwrap();
+    std::os::unix::fs::chown(&open, Some(65534), None).unwrap();
+    let strict =
+        "[Service]\nMemoryEnforce = \"cgroup\"\nMemoryMax = \"64M\"\nExecStart = \"sleep 1\"\n";
+    let (path, socket) = (rinit.units_directory().join("strict.toml"), rinit.path("open/control"));
+    let mut rinit = rinit.start();
+    rinit.wait_line("up");
+    fs::write(path, strict).unwrap();
+    let refused = "strict.service: MemoryEnforce=cgroup, but ";
+    let mut control = Varlink::connect(&socket).unwrap();
+    for (method, parameters) in [("DaemonReload", json!({})), ("Apply", json!({}))] {
+        let (name, parameters) = control.error(method, parameters);
+        assert_eq!(name, "Refused", "{method}");
+        assert!(parameters["reason"].as_str().unwrap().starts_with(refused), "{parameters}");
+    }
+    rinit.signal(libc::SIGHUP);
+    rinit.wait_message(refused);
+    assert_eq!(control.error("Describe", json!({ "unit": "strict.service" })).0, "NoSuchUnit");
+    let outcome = rinit.terminate();
+    outcome.assert_code(0);
+    outcome.assert(outcome.n_starts("strict") == 0, "it was not started");
 }

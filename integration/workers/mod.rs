@@ -37,6 +37,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 struct Web {
     rinit: Rinit,
     address: SocketAddr,
+    /// Further words for uvicorn.
+    words: String,
     unit: String,
     service: String,
     socket: String,
@@ -92,6 +94,7 @@ impl Web {
         Some(Web {
             rinit,
             address,
+            words: empty(),
             unit: empty(),
             service: empty(),
             socket: "DeferAcceptSec = \"5s\"\n".into(),
@@ -124,6 +127,11 @@ impl Web {
         Web { rest: format!("{}{text}\n", self.rest), ..self }
     }
 
+    /// Each worker notes whom it accepts, before it does anything with the connection.
+    fn noted(self) -> Web {
+        Web { words: " --loop asyncio".into(), ..self }.behave("note accepts\n")
+    }
+
     /// What the processes that start from here on do (see the app).
     fn behave(self, behaviour: &str) -> Web {
         fs::write(self.rinit.path("behaviour"), behaviour).unwrap();
@@ -135,11 +143,12 @@ impl Web {
         let apps = tools::repository().join("integration/apps/fastapi-workers");
         let text = format!(
             "[Unit]\n{}[Service]\n\
-             ExecStart = \"uvicorn workers:app --fd 3 --app-dir {} --log-level warning\"\n\
+             ExecStart = \"uvicorn workers:app --fd 3 --app-dir {} --log-level warning{}\"\n\
              Instances = {N}\nRestart = \"always\"\n{}\
              [Socket]\nListenStream = \"{}\"\n{}{}",
             self.unit,
             apps.display(),
+            self.words,
             self.service,
             self.address,
             self.socket,

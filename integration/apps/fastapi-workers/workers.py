@@ -8,6 +8,8 @@ What a process does while it starts stands in the file `behaviour` of the direct
   crash import       an exception at import
   crash exit         sys.exit(1) at import
   crash lifespan     an exception in the lifespan
+  note accepts       a line `PID PORT` in the file `accepted` for each accept, before anything else is
+                     done with the connection (with `--loop asyncio`)
 
 Each process adds a line `PID VERSION` to the files `imports` and `started` there when it gets so far, so a
 harness can wait for and count what no request shows.
@@ -15,6 +17,7 @@ harness can wait for and count what no request shows.
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -41,13 +44,26 @@ HEADERS = {"x-worker": str(os.getpid()), "x-version": VERSION}
 INSTANCE = os.environ.get("RINIT_INSTANCE", "-")
 
 
-def note(name: str) -> None:
+def note(name: str, what: object = VERSION) -> None:
     # One write with O_APPEND: lines of several processes do not mix.
     with (STATE / name).open("a") as file:
-        file.write(f"{os.getpid()} {VERSION}\n")
+        file.write(f"{os.getpid()} {what}\n")
+
+
+def note_accepts() -> None:
+    plain = socket.socket.accept
+
+    def accept(listener: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
+        connection, peer = plain(listener)
+        note("accepted", peer[1])
+        return connection, peer
+
+    socket.socket.accept = accept
 
 
 note("imports")
+if BEHAVIOUR.get("note") == "accepts":
+    note_accepts()
 time.sleep(float(BEHAVIOUR.get("import-seconds", "0")))
 if BEHAVIOUR.get("crash") == "import":
     raise RuntimeError("told to crash at import")
@@ -124,7 +140,8 @@ async def sse() -> Response:
 
 
 @app.get("/leak")
-async def leak(mb: int = 1) -> Response:
-    """Keeps so many megabytes, written to, for ever."""
-    hoard.append(os.urandom(4096) * 256 * mb)
+async def leak(mb: int = 1, pid: int = 0) -> Response:
+    """Keeps so many megabytes, written to, for ever; where one is named, only that process does."""
+    if pid in (0, os.getpid()):
+        hoard.append(os.urandom(4096) * 256 * mb)
     return answer(f"{sum(map(len, hoard)) >> 20}\n")
