@@ -78,20 +78,23 @@ fn leaks() -> Result<(), String> {
     Ok(())
 }
 
-/// What rinit uses of a processor while a unit stands still; without a limit it uses nothing.
+/// What rinit uses of a processor while a unit stands still; without a limit it uses nothing. And
+/// how long its loop was away at most, just below the limit.
 fn costs(span: Duration) -> Result<(), String> {
-    println!("\n| processes | no limit | far from it | 5 % below it |");
-    println!("|---|---|---|---|");
+    println!("\n| processes | no limit | far from it | 5 % below it | longest turn there |");
+    println!("|---|---|---|---|---|");
     for count in GROUPS {
         // What each has of its own is a few hundred KiB.
         let used = Subject::start(&format!("stand {count} {SHARED}"), u64::MAX)?.measure_use()?;
-        let mut cells = vec![count.to_string()];
+        let (mut cells, mut longest) = (vec![count.to_string()], Duration::ZERO);
         for limit in [None, Some((count * SHARED) << 22), Some(used + used / 20)] {
             let command = format!("stand {count} {SHARED}");
             let subject = Subject::start(&command, limit.unwrap_or(u64::MAX))?;
             let share = subject.measure_cost(span)? * 100.0;
             cells.push(format!("{share:.2} %"));
+            longest = subject.longest_turn()?;
         }
+        cells.push(format!("{:.1} ms", longest.as_secs_f64() * 1000.0));
         println!("| {} |", cells.join(" | "));
     }
     Ok(())

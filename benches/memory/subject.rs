@@ -1,7 +1,8 @@
 //! One rinit with one unit, which has a limit that the watchdog keeps.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub struct Subject {
     rinit: Child,
     lines: BufReader<ChildStderr>,
     room: TempDir,
+    http: SocketAddr,
     stands: bool,
 }
 
@@ -36,11 +38,13 @@ impl Subject {
         fs::write(room.path().join("load.toml"), text).map_err(|error| error.to_string())?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_rinit"));
         command.arg("--units").arg(room.path()).args(["--log-format", "json", "--socket", "none"]);
+        let http = free_address().map_err(|error| format!("a port: {error}"))?;
+        command.arg("--http").arg(http.to_string());
         let spawned = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut rinit = spawned.map_err(|error| format!("rinit: {error}"))?;
         let stderr = rinit.stderr.take().ok_or("no stderr")?;
         let stands = arguments.starts_with("stand");
-        Ok(Subject { rinit, lines: BufReader::new(stderr), room, stands })
+        Ok(Subject { rinit, lines: BufReader::new(stderr), room, http, stands })
     }
 
     /// What the unit had when it was next found to be over its limit, in bytes.
@@ -82,6 +86,22 @@ impl Subject {
         Ok(used.as_secs_f64() / span.as_secs_f64())
     }
 
+    /// The longest turn of the loop since its start, waits not counted, as `/metrics` has it.
+    pub fn longest_turn(&self) -> Result<Duration, String> {
+        let ask = || {
+            let mut stream = TcpStream::connect(self.http)?;
+            stream.write_all(
+                b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        let answer = ask().map_err(|error: std::io::Error| format!("/metrics: {error}"))?;
+        let name = "rinit_loop_longest_turn_seconds ";
+        let seconds = answer.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+        seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("no {name}in {answer}"))
+    }
+
     fn wait_ready(&self) -> Result<(), String> {
         let begin = Instant::now();
         while self.stands && !self.ready().exists() {
@@ -116,6 +136,10 @@ impl Subject {
         let time = text.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
         time.map(Duration::from_nanos).ok_or_else(|| format!("{path}: {text}"))
     }
+}
+
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 impl Drop for Subject {

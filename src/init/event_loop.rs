@@ -516,6 +516,7 @@ impl Shell {
         self.tend_http();
         self.drop_stored();
         self.notify.new_turn();
+        self.watchdog.begin_turn();
         self.upward.turn(now());
         self.unstick();
         self.watch_newborn();

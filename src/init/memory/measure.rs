@@ -30,27 +30,58 @@ pub struct Sample {
     pub kind: Kind,
 }
 
-/// Looks at these processes; one that is gone by now has nothing.
-pub fn measure(pids: &[Pid], near: u64) -> Sample {
-    let sum = |of: fn(Pid) -> u64| pids.iter().map(|pid| of(*pid)).fold(0, u64::saturating_add);
-    let resident = sum(proc_memory::resident);
-    if resident <= near {
-        return Sample { bytes: resident, kind: Kind::Resident };
+/// A look at some processes that may be interrupted after each: page tables of gigabytes take long,
+/// and others wait. A process that is gone by now has nothing.
+#[derive(Debug)]
+pub struct Look {
+    pids: Vec<Pid>,
+    near: u64,
+    kind: Kind,
+    /// How many were asked for that.
+    asked: usize,
+    /// What they have, in bytes.
+    sum: u64,
+}
+
+impl Look {
+    /// Nobody was asked yet.
+    pub fn new(pids: Vec<Pid>, near: u64) -> Look {
+        Look { pids, near, kind: Kind::Resident, asked: 0, sum: 0 }
     }
-    let anonymous = sum(proc_memory::anonymous);
-    if anonymous <= near {
-        return Sample { bytes: anonymous, kind: Kind::Anonymous };
+
+    /// Asks one after another until it is `enough` for now; the sample once all were asked.
+    pub fn go_on(&mut self, mut enough: impl FnMut() -> bool) -> Option<Sample> {
+        loop {
+            while let Some(pid) = self.pids.get(self.asked).copied() {
+                self.sum = self.sum.saturating_add(self.ask(pid));
+                self.asked += 1;
+                if enough() {
+                    return None;
+                }
+            }
+            let dearer = match self.kind {
+                Kind::Resident if self.sum > self.near => Kind::Anonymous,
+                Kind::Anonymous if self.sum > self.near => Kind::Proportional,
+                Kind::Resident | Kind::Anonymous | Kind::Proportional | Kind::Blind => {
+                    return Some(Sample { bytes: self.sum, kind: self.kind });
+                }
+            };
+            (self.kind, self.asked, self.sum) = (dearer, 0, 0);
+        }
     }
-    let mut kind = Kind::Proportional;
-    let mut bytes = 0_u64;
-    for pid in pids {
-        let share = proc_memory::proportional(*pid).unwrap_or_else(|| {
-            kind = Kind::Blind;
-            proc_memory::anonymous(*pid)
-        });
-        bytes = bytes.saturating_add(share);
+
+    fn ask(&mut self, pid: Pid) -> u64 {
+        match self.kind {
+            Kind::Resident => proc_memory::resident(pid),
+            Kind::Anonymous => proc_memory::anonymous(pid),
+            Kind::Proportional | Kind::Blind => {
+                proc_memory::proportional(pid).unwrap_or_else(|| {
+                    self.kind = Kind::Blind;
+                    proc_memory::anonymous(pid)
+                })
+            }
+        }
     }
-    Sample { bytes, kind }
 }
 
 #[cfg(test)]
@@ -58,15 +89,45 @@ mod tests {
     use super::*;
     use crate::sys::own_pid;
 
+    fn whole(pids: &[Pid], near: u64) -> Sample {
+        Look::new(pids.to_vec(), near).go_on(|| false).unwrap()
+    }
+
     #[test]
     fn no_more_exactly_than_it_matters() {
         let hoard = vec![1_u8; 16 << 20];
         let own = [own_pid()];
-        assert_eq!(measure(&own, u64::MAX).kind, Kind::Resident);
-        let exact = measure(&own, 0);
+        assert_eq!(whole(&own, u64::MAX).kind, Kind::Resident);
+        let exact = whole(&own, 0);
         assert_eq!(exact.kind, Kind::Proportional);
-        assert!(exact.bytes >= 16 << 20 && exact.bytes <= measure(&own, u64::MAX).bytes);
-        assert_eq!(measure(&[], 0), Sample { bytes: 0, kind: Kind::Resident });
+        assert!(exact.bytes >= 16 << 20 && exact.bytes <= whole(&own, u64::MAX).bytes);
+        assert_eq!(whole(&[], 0), Sample { bytes: 0, kind: Kind::Resident });
+        drop(hoard);
+    }
+
+    /// Two of a time: so many turns, and the same sum as in one.
+    #[test]
+    fn a_look_in_parts_is_a_whole_look() {
+        let hoard = vec![1_u8; 32 << 20];
+        for (near, questions) in [(u64::MAX, 1), (0, 3)] {
+            let mut look = Look::new(vec![own_pid(); 10], near);
+            let (mut turns, mut asked) = (0, 0);
+            let sample = loop {
+                turns += 1;
+                let before = asked;
+                let sample = look.go_on(|| {
+                    asked += 1;
+                    asked == before + 2
+                });
+                if let Some(sample) = sample {
+                    break sample;
+                }
+            };
+            assert_eq!((asked, turns), (10 * questions, 5 * questions + 1));
+            let whole = whole(&[own_pid()], near);
+            assert_eq!(sample.kind, whole.kind);
+            assert!(sample.bytes >= 10 * (32 << 20), "{sample:?}");
+        }
         drop(hoard);
     }
 }

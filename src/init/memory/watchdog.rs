@@ -3,13 +3,14 @@
 //! Not the judgement of one unit (`watch`) and not what follows from it
 //! (`manager::service::memory`). Also in a cgroup it is the processes that are asked for
 //! `MemoryHigh=`: the cgroup counts the page cache, which is no leak. **Invariant:** without a unit
-//! that has a limit to keep there is no wakeup, and all looks together use at most a
-//! [`SHARE`]-th of a processor, however many processes there are.
+//! that has a limit to keep there is no wakeup; all looks together use at most a [`SHARE`]-th of a
+//! processor, and at most [`SLICE`] (and one process more) of one turn of the loop, however many
+//! processes there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::measure::{self, Sample};
+use super::measure::{Look, Sample};
 use super::watch::{Bounds, Verdict, Watch, jitter};
 use super::{Memory, Rung};
 use crate::init::event_loop::{Shell, now};
@@ -25,6 +26,9 @@ const SHARE: u32 = 50;
 /// What looking may take at once: a look that decides does not wait for its share.
 const BURST: Duration = Duration::from_millis(50);
 
+/// What of it one turn of the loop may take: whoever knocks at PID 1 waits for no more than that.
+const SLICE: Duration = Duration::from_millis(10);
+
 /// A process that was born so short ago may not have been counted yet.
 const UNSEEN: Duration = Duration::from_millis(500);
 
@@ -34,6 +38,18 @@ pub struct Watchdog {
     watches: BTreeMap<UnitName, (Watch, Timestamp)>,
     due: BTreeSet<(Timestamp, UnitName)>,
     budget: Budget,
+    looking: Option<Looking>,
+    /// This turn had its slice.
+    rests: bool,
+}
+
+/// A look that goes on in the next turn. In between pids may become somebody else's, but their
+/// numbers take longer to go round.
+#[derive(Debug)]
+struct Looking {
+    unit: UnitName,
+    look: Look,
+    cost: Duration,
 }
 
 /// Processor time that was used and is not paid for by time that passed.
@@ -78,6 +94,7 @@ impl Watchdog {
     /// The unit ended for now.
     pub fn end(&mut self, unit: &UnitName) {
         self.remove(unit);
+        self.looking.take_if(|looking| looking.unit == *unit);
     }
 
     /// The unit has another name from now on.
@@ -85,6 +102,14 @@ impl Watchdog {
         if let Some((watch, at)) = self.remove(from) {
             self.insert(to.clone(), watch, at);
         }
+        if let Some(looking) = self.looking.as_mut().filter(|looking| looking.unit == *from) {
+            looking.unit = to.clone();
+        }
+    }
+
+    /// The loop has been round.
+    pub fn begin_turn(&mut self) {
+        self.rests = false;
     }
 
     /// What the last look at a unit saw, and the most that any did.
@@ -101,6 +126,9 @@ impl Watchdog {
 
     /// When the next look is due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.looking.is_some() {
+            return Some(Timestamp::ZERO);
+        }
         Some(self.due.first()?.0.max(self.budget.next()))
     }
 
@@ -109,6 +137,12 @@ impl Watchdog {
         let (_, unit) = self.due.first().filter(|_| self.next_deadline() <= Some(now))?;
         let (watch, _) = self.watches.get(unit)?;
         Some((unit.clone(), watch.bounds().near()))
+    }
+
+    /// The rest of a look is for the next turn.
+    fn pause(&mut self, looking: Looking) {
+        self.looking = Some(looking);
+        self.rests = true;
     }
 
     /// Takes in a look that cost so much, and plans the next.
@@ -159,18 +193,35 @@ fn bounds(unit: &Unit, resources: &Resources, memory: &Memory) -> Bounds {
 }
 
 impl Shell {
-    /// Looks at the units whose time it is; what is to be done with one of them.
+    /// Looks at the units whose time it is, until this turn's slice is used; what is to be done
+    /// with one of them.
     pub(in crate::init) fn next_memory(&mut self) -> Option<Event> {
-        while let Some((unit, near)) = self.watchdog.next(now()) {
+        let ends = clock::processor_time() + SLICE;
+        while !self.watchdog.rests {
             let before = clock::processor_time();
-            let pids = self.members.pids_of(&unit, &self.table, UNSEEN);
-            let sample = measure::measure(&pids, near);
-            let cost = clock::processor_time().saturating_sub(before);
+            let mut looking = self.next_look()?;
+            let sample = looking.look.go_on(|| clock::processor_time() >= ends);
+            looking.cost += clock::processor_time().saturating_sub(before);
+            let Some(sample) = sample else {
+                self.watchdog.pause(looking);
+                break;
+            };
+            let Looking { unit, cost, .. } = looking;
             if let Some(event) = self.watchdog.looked(now(), unit, sample, cost) {
                 return Some(event);
             }
         }
         None
+    }
+
+    /// The one that was begun, or a new one if one is due.
+    fn next_look(&mut self) -> Option<Looking> {
+        if let Some(looking) = self.watchdog.looking.take() {
+            return Some(looking);
+        }
+        let (unit, near) = self.watchdog.next(now())?;
+        let pids = self.members.pids_of(&unit, &self.table, UNSEEN);
+        Some(Looking { unit, look: Look::new(pids, near), cost: Duration::ZERO })
     }
 }
 
@@ -265,6 +316,28 @@ mod tests {
             let (least, most) = (looks.values().min().unwrap(), looks.values().max().unwrap());
             assert!(looks.len() == 3 && most - least <= 1, "{cost} ms: {looks:?}");
         }
+    }
+
+    /// It is due at once, in the next turn, and it is its unit's, whatever becomes of that.
+    #[test]
+    fn a_look_goes_on_in_the_next_turn() {
+        let paused = || {
+            let mut watchdog = watchdog(&["web.service", "other.service"]);
+            let (unit, near) = watchdog.next(at(1000)).unwrap();
+            let look = Look::new(Vec::new(), near);
+            watchdog.pause(Looking { unit, look, cost: Duration::ZERO });
+            watchdog
+        };
+        let unit = |watchdog: &Watchdog| watchdog.looking.as_ref().map(|it| it.unit.to_string());
+        let mut watchdog = paused();
+        assert_eq!((watchdog.next_deadline(), watchdog.rests), (Some(Timestamp::ZERO), true));
+        watchdog.begin_turn();
+        assert!(!watchdog.rests);
+        watchdog.end(&name("web.service"));
+        watchdog.rename(&name("other.service"), &name("new.service"));
+        assert_eq!(unit(&watchdog).as_deref(), Some("new.service"));
+        watchdog.end(&name("new.service"));
+        assert_eq!((unit(&watchdog), watchdog.next_deadline()), (None, None));
     }
 
     #[test]
