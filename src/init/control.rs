@@ -367,11 +367,11 @@ impl Shell {
             }
             Call::ResetFailed { unit: None } => (Asked::All, Request::ResetFailed { unit: None }),
             Call::DaemonReload => {
-                let (units, problems) = self.load_for_client()?;
+                let (units, problems) = self.load_for_client(true)?;
                 (Asked::Units(problems), Request::Load { units })
             }
             Call::Apply { dry_run } => {
-                let (units, problems) = self.load_for_client()?;
+                let (units, problems) = self.load_for_client(!dry_run)?;
                 (Asked::Units(problems), Request::Apply { units, dry_run })
             }
             Call::Shutdown
@@ -423,8 +423,9 @@ impl Shell {
         self.control.server.on_reply(client, reply);
     }
 
-    /// The units on disk, and what is odd about them.
-    fn load_for_client(&mut self) -> Result<(UnitSet, Vec<Value>), Error> {
+    /// The units on disk, and what is odd about them. If they are to be the units from now on:
+    /// with the control groups that they need.
+    fn load_for_client(&mut self, for_good: bool) -> Result<(UnitSet, Vec<Value>), Error> {
         let loaded: Loaded = (self.reload.0)();
         let failed = loaded.has_errors();
         let text = |problem: &Problem| plain::render_one(problem);
@@ -432,8 +433,17 @@ impl Shell {
         if failed {
             return Err(Error::InvalidUnits { problems });
         }
-        self.control.loaded_at = SystemTime::now();
+        if for_good {
+            self.settle_groups_of(&loaded.units)?;
+            self.control.loaded_at = SystemTime::now();
+        }
         Ok((loaded.units, problems))
+    }
+
+    fn settle_groups_of(&mut self, units: &UnitSet) -> Result<(), Error> {
+        let all: Vec<_> = units.units.values().cloned().collect();
+        let refused = |reason| Error::Refused { unit: None, reason };
+        self.settle_groups(&all, &units.slices).map_err(refused)
     }
 
     fn listen_to_events(&mut self, caller: Caller, unit: Option<String>, recent: bool) {

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 
 use super::file::{pids, read};
 use super::{Obstacle, Version};
-use crate::sys::own_pid;
+use crate::sys::{Pid, own_pid, proc};
 
 /// The initial cgroup namespace, on every Linux (`PROC_CGROUP_INIT_INO` of `linux/proc_ns.h`).
 const INITIAL: &str = "cgroup:[4026531835]";
+
+/// Longer lines of ancestors nobody has.
+const ANCESTORS_MAX: usize = 1024;
 
 /// What there is.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -65,11 +68,8 @@ impl Place {
     /// Somebody is in it who is none of ours.
     pub(super) fn is_ours(&self, directory: &Path) -> Result<(), Obstacle> {
         let inside = pids(&read(&directory.join("cgroup.procs")));
-        let others = if self.whole {
-            inside.iter().filter(|pid| **pid == 0).count()
-        } else {
-            inside.iter().filter(|pid| **pid != own_pid()).count()
-        };
+        let is_other = |pid: &&Pid| if self.whole { **pid == 0 } else { !stems_from_us(**pid) };
+        let others = inside.iter().filter(is_other).count();
         if others == 0 {
             return Ok(());
         }
@@ -81,6 +81,25 @@ impl Place {
             help: "give it one of its own: Delegate=yes in its systemd unit, or a container",
         })
     }
+}
+
+/// Whether it is us, or a process below us: our journal, and services that run since before a
+/// group was needed. Who is gone by now is in nobody's way.
+fn stems_from_us(pid: Pid) -> bool {
+    let mut current = pid;
+    for _ in 0..ANCESTORS_MAX {
+        if current <= 1 {
+            return false;
+        }
+        if current == own_pid() {
+            return true;
+        }
+        match proc::stat(current) {
+            Some(stat) => current = stat.parent,
+            None => return true,
+        }
+    }
+    false
 }
 
 /// From `/proc/self/cgroup` (cgroups(7)) and `/proc/self/mountinfo` (proc(5)).
@@ -141,6 +160,18 @@ mod tests {
     fn v2(own: &str, mounts: &str) -> Option<String> {
         let found = parse(own, mounts, |_| true).v2;
         found.map(|path| path.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn who_stems_from_us() {
+        let own = own_pid();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
+        let parent = proc::stat(own).unwrap().parent;
+        assert!(stems_from_us(own) && stems_from_us(pid));
+        assert!(!stems_from_us(parent) && !stems_from_us(1) && !stems_from_us(0));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
