@@ -30,7 +30,7 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// rinit as `/init`, the programs of `integration/apps`, busybox; no units yet.
+    /// rinit as `/init`, rinitctl, the programs of `integration/apps`, busybox; no units yet.
     pub fn new() -> Result<Blueprint, String> {
         tools::program("qemu-system-x86_64")?;
         tools::program("cpio")?;
@@ -48,6 +48,7 @@ impl Blueprint {
             assert!(strip.status().expect("strip runs").success(), "strip {from:?}");
         };
         program(payload::rinit_binary(), "init");
+        program(Path::new(env!("CARGO_BIN_EXE_rinitctl")), "bin/rinitctl");
         program(&payload::example("demo-server"), "bin/demo-server");
         program(&payload::example("probe"), "bin/probe");
         program(&busybox, "bin/busybox");
