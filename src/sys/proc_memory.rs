@@ -2,7 +2,8 @@
 //!
 //! Not whose it is and not how much is too much. Each answer is at most the one before it:
 //! [`resident`] counts what it maps of files and what it shares, [`anonymous`] leaves out files,
-//! [`proportional`] counts what several share once, and has to walk the page tables.
+//! [`proportional`] counts what several share once, and has to walk the page tables. What is in
+//! swap is in none of them, as it is not in `memory.max` (cgroup-v2.rst).
 //! **Invariant:** a process that is gone, or a zombie, has nothing; that is no error.
 
 use std::fs::File;
