@@ -84,7 +84,15 @@ impl Channel {
     /// # Errors
     /// recvmsg(2)'s, but for "nothing there": a descriptor was lost for lack of room (EMFILE).
     pub fn receive(&self) -> io::Result<Received> {
-        let mut bytes = vec![0; MESSAGE_MAX];
+        // Only as much memory as the message has: who once had more keeps it.
+        let look = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+        let size = match nix::sys::socket::recv(self.0.as_raw_fd(), &mut [], look) {
+            Ok(size) => size.min(MESSAGE_MAX),
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(Received::Nothing),
+            Err(nix::Error::ECONNRESET) => return Ok(Received::End),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = vec![0; size];
         let mut space = nix::cmsg_space!(RawFd);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let (size, fd, cut) = {
