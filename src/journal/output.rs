@@ -1,13 +1,13 @@
 //! One of our two outputs: whole lines go out, and never wait for their reader.
 //!
 //! Not what a line looks like (`line`). What a pipe takes as a whole is written as a whole, so a
-//! kill leaves no half of it. Of a longer one a part may have gone out when there is no more room:
-//! its rest is kept in a file in memory that rinit holds too, so that the next journal finishes
-//! the line before it writes anything else. **Invariant:** a chunk is taken as a whole or not at
-//! all, and nothing is written between two parts of it.
+//! kill leaves no half of it. Anything longer is first put into a file in memory that rinit holds
+//! too, and goes out from there ([`Writer::write_from`]): the place at which that file stands is
+//! how much has gone out, so the next journal goes on in the middle of a line. **Invariant:** a
+//! chunk is taken as a whole or not at all, and nothing is written between two parts of it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 
@@ -16,8 +16,8 @@ use crate::sys::writer::{PIPE_BUF, Writer};
 /// So much is written at once to what is no pipe, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// At the beginning of the file: where the rest begins and where it ends.
-const HEADER: usize = 16;
+/// A file that stands here has nothing left, whatever is written to it.
+const NOWHERE: u64 = 1 << 40;
 
 /// An output.
 #[derive(Debug)]
@@ -30,12 +30,11 @@ pub struct Output {
     failed: Option<io::Error>,
 }
 
-/// What of a chunk has not gone out yet.
+/// What of a chunk has not gone out yet: the file from where it stands on.
 #[derive(Debug)]
 struct Rest {
     file: File,
-    start: usize,
-    end: usize,
+    size: usize,
 }
 
 impl Output {
@@ -46,7 +45,7 @@ impl Output {
     pub fn new(fd: RawFd, file: File) -> io::Result<Output> {
         Ok(Output {
             writer: Writer::open(fd),
-            rest: Rest::read(file)?,
+            rest: Rest::new(file)?,
             is_full: false,
             failed: None,
         })
@@ -82,30 +81,26 @@ impl Output {
         if !self.flush() {
             return false;
         }
-        match self.attempt(chunk) {
-            Some(0) => false,
-            Some(written) if written < chunk.len() => {
-                self.is_full = true;
-                // In the worst case the line is cut short here, if we are killed now.
-                let _ = self.rest.keep(chunk.get(written..).unwrap_or_default());
-                true
-            }
-            Some(_) | None => true,
+        let is_whole = self.writer.is_pipe() && chunk.len() <= PIPE_BUF;
+        if !is_whole && self.rest.keep(chunk).is_ok() {
+            self.flush();
+            return true;
         }
+        // A chunk for which there is no memory may be cut short here.
+        self.attempt(Some(chunk)) != Some(0)
     }
 
     /// Writes what is left, as far as there is room; whether nothing is.
     pub fn flush(&mut self) -> bool {
         self.is_full = false;
         while !self.rest.is_empty() {
-            let Ok(bytes) = self.rest.bytes() else {
-                self.rest.consume(usize::MAX);
-                break;
-            };
-            match self.attempt(&bytes) {
+            match self.attempt(None) {
                 Some(0) => return false,
-                Some(written) => self.rest.consume(written),
-                None => self.rest.consume(bytes.len()),
+                Some(written) => self.rest.size = self.rest.size.saturating_sub(written),
+                None => self.rest.size = 0,
+            }
+            if self.rest.is_empty() {
+                self.rest.forget();
             }
         }
         true
@@ -116,11 +111,15 @@ impl Output {
         self.failed.take()
     }
 
-    /// How much was written; `None`: it is lost, for the output is broken. A reader that is gone
+    /// How much was written of these bytes, or of the rest; `None`: it is lost, for the output is broken. A reader that is gone
     /// for good counts as having read everything.
-    fn attempt(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn attempt(&mut self, bytes: Option<&[u8]>) -> Option<usize> {
         loop {
-            match self.writer.write(bytes) {
+            let result = match bytes {
+                Some(bytes) => self.writer.write(bytes),
+                None => self.writer.write_from(&self.rest.file, self.rest.size),
+            };
+            match result {
                 Ok(written) => return Some(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -137,54 +136,31 @@ impl Output {
 }
 
 impl Rest {
-    fn read(file: File) -> io::Result<Rest> {
-        let mut header = [0; HEADER];
-        let (start, end) = match file.read_at(&mut header, 0)? {
-            HEADER => {
-                let number = |bytes: &[u8]| {
-                    let bytes = bytes.try_into().map(u64::from_ne_bytes).unwrap_or(0);
-                    usize::try_from(bytes).unwrap_or(0)
-                };
-                let (start, end) = header.split_at(HEADER / 2);
-                (number(start), number(end))
-            }
-            _ => (0, 0),
-        };
-        Ok(Rest { file, start, end })
+    fn new(mut file: File) -> io::Result<Rest> {
+        let left = file.metadata()?.len().saturating_sub(file.stream_position()?);
+        Ok(Rest { file, size: usize::try_from(left).unwrap_or(0) })
     }
 
     fn is_empty(&self) -> bool {
-        self.start >= self.end
+        self.size == 0
     }
 
-    /// First the bytes, then that they are there.
+    /// There is nothing left before there is all of it. A pipe may still hold pages of what was in
+    /// the file before: they are never written again, for the file gives them up.
     fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (self.start, self.end) = (0, bytes.len());
-        self.file.write_all_at(bytes, HEADER as u64)?;
-        self.write_header()
+        self.forget();
+        self.file.write_all_at(bytes, 0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.size = bytes.len();
+        Ok(())
     }
 
-    fn bytes(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.end.saturating_sub(self.start)];
-        self.file.read_exact_at(&mut bytes, (HEADER + self.start) as u64)?;
-        Ok(bytes)
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.end);
-        let _ = self.write_header(); // sixteen bytes that are there already
-        if self.is_empty() {
-            let _ = self.file.set_len(HEADER as u64); // its memory goes back
-        }
-    }
-
-    /// In one piece: it lies on one page.
-    fn write_header(&self) -> io::Result<()> {
-        let mut header = [0; HEADER];
-        let numbers = (self.start as u64).to_ne_bytes().into_iter();
-        let numbers = numbers.chain((self.end as u64).to_ne_bytes());
-        header.iter_mut().zip(numbers).for_each(|(to, from)| *to = from);
-        self.file.write_all_at(&header, 0)
+    /// Nothing is left, and its memory goes back.
+    fn forget(&mut self) {
+        self.size = 0;
+        // Neither can fail with a file in memory.
+        let _ = self.file.seek(SeekFrom::Start(NOWHERE));
+        let _ = self.file.set_len(0);
     }
 }
 

@@ -4,9 +4,9 @@
 //! the flag belongs to the open file, which others share. **Invariant:** a write returns at once.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 
 /// A pipe takes so many bytes as a whole (pipe(7), PIPE_BUF).
 pub const PIPE_BUF: usize = 4096;
@@ -66,6 +66,35 @@ impl Writer {
             Way::Reopened(file) => file.write(bytes),
             Way::Careful => write_carefully(self.fd, bytes),
         }
+    }
+
+    /// Writes so much of a file, from where the file stands. The kernel moves that place on by
+    /// what it takes, in the same system call (sendfile(2)): whoever shares the open file knows
+    /// it, even if we are killed in the middle. Sockets, and files that are appended to, cannot
+    /// be written in this way: for them the place is moved after the write.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_from(&mut self, mut file: &File, count: usize) -> io::Result<usize> {
+        if let Way::Plain | Way::Reopened(_) = self.way {
+            let (out, input) = (self.descriptor(), file.as_raw_fd());
+            // SAFETY: numbers only; without an offset it is that of the open file.
+            let sent = unsafe { libc::sendfile(out, input, std::ptr::null_mut(), count) };
+            let error = match usize::try_from(sent) {
+                Ok(0) => return Err(io::ErrorKind::WouldBlock.into()),
+                Ok(sent) => return Ok(sent),
+                Err(_) => io::Error::last_os_error(),
+            };
+            if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) {
+                return Err(error);
+            }
+        }
+        let place = file.stream_position()?;
+        let mut bytes = vec![0; count];
+        file.read_exact_at(&mut bytes, place)?;
+        let written = self.write(&bytes)?;
+        file.seek(SeekFrom::Start(place + written as u64))?;
+        Ok(written)
     }
 
     /// The descriptor to wait on for room.
