@@ -27,6 +27,7 @@ mod health;
 mod instances;
 mod journal;
 mod journeys;
+mod log_files;
 mod memory;
 mod notify;
 mod readme;

@@ -18,8 +18,8 @@ use mio::{Interest, Registry};
 
 use super::event_loop::{JOURNAL, Shell, now};
 use super::report::Level;
-use crate::journal::protocol::{Order, Rate, Request, Source, Stream, Word};
-use crate::journal::{ARGUMENT, CHANNEL_FD, OUTPUTS, REST_FD, format_argument};
+use crate::journal::protocol::{Extras, LogFile, Order, Rate, Request, Source, Stream, Word};
+use crate::journal::{ARGUMENT, CHANNEL_FD, KEPT, REST_FD, format_argument};
 use crate::manager::event::{Event, Fact, ProcessId};
 use crate::manager::state::SubState;
 use crate::manager::time::Timestamp;
@@ -43,6 +43,12 @@ const RESET: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// `LogRateLimitIntervalSec=` where nothing is said.
 const RATE_INTERVAL: Duration = Duration::from_secs(30);
+/// `LogMaxFileSize=` and `LogMaxFiles=`, as kubelet has it for the logs of a container.
+const LOG_MAX_FILE_SIZE: u64 = 10 << 20;
+const LOG_MAX_FILES: u32 = 5;
+
+/// So many orders may wait for it to take them.
+const ORDERS_MAX: usize = 256;
 
 /// So many clients may wait for the journal to take them over.
 const SHOWN_MAX: usize = 32;
@@ -96,18 +102,16 @@ impl Capture {
 struct Held {
     pipe: OwnedFd,
     source: Source,
-    /// `ReadyLogPattern=`, and the main process that it makes ready.
-    pattern: Option<(String, ProcessId)>,
-    rate: Option<Rate>,
+    /// With the main process that a line with `ReadyLogPattern=` makes ready.
+    extras: Option<Box<(Extras, Option<ProcessId>)>>,
 }
 
-/// What the journal is to be told.
+/// What the journal is to be told, beside of streams.
 #[derive(Debug)]
 enum Queued {
-    Open(u64),
     Rename(UnitName, UnitName),
     Failed(UnitName),
-    Show(Request, OwnedFd),
+    Show(Box<(Request, OwnedFd)>),
 }
 
 /// The journal process.
@@ -130,16 +134,27 @@ impl Process {
     }
 }
 
+/// What the journal says that is not for [`Journal`] alone.
+#[derive(Debug, Default)]
+struct Heard {
+    /// As they are told.
+    failures: Vec<String>,
+    /// Main processes whose line came.
+    ready: Vec<ProcessId>,
+}
+
 /// Everything about it.
 #[derive(Debug)]
 pub(super) struct Journal {
     is_json: bool,
     process: Option<Process>,
-    /// What is left of lines that outputs took only in part; it outlives each process.
-    rests: Vec<File>,
+    /// What a process leaves to its successor, such as the rest of a line that went out in part.
+    kept: Vec<File>,
     streams: BTreeMap<u64, Held>,
     /// How many there were.
     count: u64,
+    /// So many of them the process has been told of.
+    told: u64,
     orders: VecDeque<Queued>,
     /// When it is started again.
     restart_at: Option<Timestamp>,
@@ -155,9 +170,10 @@ impl Journal {
         Journal {
             is_json,
             process: None,
-            rests: Vec::new(),
+            kept: Vec::new(),
             streams: BTreeMap::new(),
             count: 0,
+            told: 0,
             orders: VecDeque::new(),
             restart_at: None,
             delay: Duration::ZERO,
@@ -199,28 +215,32 @@ impl Journal {
         let interval = service.exec.log_rate_limit_interval.unwrap_or(RATE_INTERVAL);
         let interval_usec = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
         let rate = rate.map(|burst| Rate { burst, interval_usec });
-        let number = unit.name.instance().and_then(|instance| instance.split('+').next());
-        let instance = number.filter(|_| unit.instance_of.is_some()).map(str::to_owned);
+        let file = service.exec.log_file.as_ref().map(|path| LogFile {
+            path: path.clone(),
+            max_size: service.exec.log_max_file_size.unwrap_or(LOG_MAX_FILE_SIZE),
+            max_files: service.exec.log_max_files.unwrap_or(LOG_MAX_FILES),
+        });
+        let pattern = service.ready_log_pattern.clone().filter(|_| main.is_some());
+        let extras = Extras { pattern, rate, file };
         let pipes = [(Stream::Stdout, capture.output), (Stream::Stderr, capture.error)];
         for (stream, pipe) in pipes {
             let Some((pipe, _write)) = pipe else { continue };
-            let source =
-                Source { unit: unit.name.to_string(), instance: instance.clone(), stream, pid };
-            let pattern = service.ready_log_pattern.clone().zip(main);
+            let is_instance = unit.instance_of.is_some();
+            let source = Source { unit: unit.name.shared(), is_instance, stream, pid };
             self.count += 1;
-            self.streams.insert(self.count, Held { pipe, source, pattern, rate });
-            self.orders.push_back(Queued::Open(self.count));
+            let has_extras = extras != Extras::default();
+            let extras = has_extras.then(|| Box::new((extras.clone(), main)));
+            self.streams.insert(self.count, Held { pipe, source, extras });
         }
     }
 
     /// A unit has another name from now on.
     pub(super) fn rename(&mut self, from: &UnitName, to: &UnitName) {
-        for held in self.streams.values_mut().filter(|held| held.source.unit == from.as_str()) {
-            held.source.unit = to.to_string();
-            held.source.set_instance_of(to.as_str());
+        for held in self.streams.values_mut().filter(|held| *held.source.unit == *from.as_str()) {
+            held.source.unit = to.shared();
         }
         if self.process.is_some() {
-            self.orders.push_back(Queued::Rename(from.clone(), to.clone()));
+            self.queue(Queued::Rename(from.clone(), to.clone()));
         }
     }
 
@@ -228,8 +248,19 @@ impl Journal {
     fn unit_failed(&mut self, unit: &UnitName) {
         // The process may not be there yet: a unit can fail in the turn in which it was started.
         if self.count > 0 {
-            self.orders.push_back(Queued::Failed(unit.clone()));
+            self.queue(Queued::Failed(unit.clone()));
         }
+    }
+
+    /// A journal that takes no orders is replaced: its successor needs not to be told the old ones.
+    fn queue(&mut self, order: Queued) {
+        if self.orders.len() >= ORDERS_MAX {
+            self.orders.retain(|order| matches!(order, Queued::Show(_)));
+            if let Some(process) = &self.process {
+                kill::child(process.pid, Signal::KILL);
+            }
+        }
+        self.orders.push_back(order);
     }
 
     /// A client wants to see lines: from here on it is the journal's.
@@ -246,20 +277,20 @@ impl Journal {
             return Err("the journal does not answer; try again");
         }
         if let Some(client) = client() {
-            self.orders.push_back(Queued::Show(request, client));
+            self.orders.push_back(Queued::Show(Box::new((request, client))));
         }
         Ok(())
     }
 
     /// Starts the process; all that we hold is for it.
     fn start(&mut self, registry: &Registry) -> io::Result<()> {
-        while self.rests.len() < OUTPUTS {
-            self.rests.push(capture::memory_file(c"rinit-journal")?);
+        while self.kept.len() < KEPT {
+            self.kept.push(capture::memory_file(c"rinit-journal")?);
         }
         let (ours, theirs) = Channel::pair()?;
         registry.register(&mut SourceFd(&ours.as_raw_fd()), JOURNAL, Interest::READABLE)?;
-        let rests = self.rests.iter().map(AsRawFd::as_raw_fd).zip(REST_FD..);
-        let descriptors = std::iter::once((theirs.as_raw_fd(), CHANNEL_FD)).chain(rests);
+        let kept = self.kept.iter().map(AsRawFd::as_raw_fd).zip(REST_FD..);
+        let descriptors = std::iter::once((theirs.as_raw_fd(), CHANNEL_FD)).chain(kept);
         let descriptors = descriptors.map(|(source, target)| Descriptor { source, target });
         let (pid, starting) = exec::spawn(plan(self.is_json, descriptors.collect()))?;
         self.process = Some(Process {
@@ -270,30 +301,30 @@ impl Journal {
             failed: Vec::new(),
             waits_for_room: false,
         });
-        let known = self.streams.keys().map(|id| Queued::Open(*id));
-        let waiting = std::mem::take(&mut self.orders).into_iter();
-        let waiting = waiting.filter(|order| match order {
+        self.told = 0;
+        self.orders.retain(|order| match order {
             Queued::Show(..) | Queued::Failed(_) => true,
-            Queued::Open(_) | Queued::Rename(..) => false,
+            Queued::Rename(..) => false,
         });
-        self.orders = known.chain(waiting).collect();
         Ok(())
     }
 
     /// Tells the journal what it does not know yet, as far as there is room; whether all is told.
     fn give_orders(&mut self, registry: &Registry) -> bool {
         let Some(process) = &mut self.process else { return self.orders.is_empty() };
-        while let Some(order) = self.orders.front() {
+        let mut has_room = true;
+        while has_room && let Some((id, held)) = self.streams.range(self.told + 1..).next() {
+            let (id, source) = (*id, held.source.clone());
+            let extras = held.extras.as_ref().map(|extras| Box::new(extras.0.clone()));
+            let order = Order::Open { id, source, extras };
+            match process.tell(&order, Some(held.pipe.as_fd())) {
+                Ok(true) => self.told = id,
+                Ok(false) => has_room = false,
+                Err(_) => return true, // it is gone: its successor is told all
+            }
+        }
+        while has_room && let Some(order) = self.orders.front() {
             let sent = match order {
-                Queued::Open(id) => match self.streams.get(id) {
-                    Some(held) => {
-                        let (source, rate) = (held.source.clone(), held.rate);
-                        let pattern = held.pattern.as_ref().map(|(pattern, _)| pattern.clone());
-                        let order = Order::Open { id: *id, source, pattern, rate };
-                        process.tell(&order, Some(held.pipe.as_fd()))
-                    }
-                    None => Ok(true),
-                },
                 Queued::Rename(from, to) => {
                     let order = Order::Rename { from: from.to_string(), to: to.to_string() };
                     process.tell(&order, None)
@@ -301,8 +332,8 @@ impl Journal {
                 Queued::Failed(unit) => {
                     process.tell(&Order::Failed { unit: unit.to_string() }, None)
                 }
-                Queued::Show(request, client) => {
-                    process.tell(&Order::Show(request.clone()), Some(client.as_fd()))
+                Queued::Show(show) => {
+                    process.tell(&Order::Show(show.0.clone()), Some(show.1.as_fd()))
                 }
             };
             match sent {
@@ -313,36 +344,45 @@ impl Journal {
                         process.failed.push(unit);
                     }
                 }
-                Ok(false) => break,
-                Err(_) => return true, // it is gone: its successor is told all
+                Ok(false) => has_room = false,
+                Err(_) => return true,
             }
         }
-        let waits = !self.orders.is_empty();
-        if waits != process.waits_for_room {
+        if has_room == process.waits_for_room {
             let interest = Interest::READABLE;
-            let interest = if waits { interest | Interest::WRITABLE } else { interest };
+            let interest = if has_room { interest } else { interest | Interest::WRITABLE };
             let fd = process.channel.as_raw_fd();
             let _ = registry.reregister(&mut SourceFd(&fd), JOURNAL, interest);
-            process.waits_for_room = waits;
+            process.waits_for_room = !has_room;
         }
-        !waits
+        has_room
     }
 
-    /// What the journal says; the reason of a failure that it speaks of, and who is ready.
-    fn listen(&mut self) -> (Option<String>, Vec<ProcessId>) {
-        let (mut failure, mut matched) = (None, Vec::new());
+    /// What the journal says.
+    fn listen(&mut self) -> Heard {
+        let mut heard = Heard::default();
         while let Some(process) = &mut self.process {
             match process.channel.receive() {
                 Ok(Received::Message(bytes, _)) => match Word::decode(&bytes) {
                     Some(Word::Started) => {
                         process.starting = None;
                         process.failed.clear();
+                        self.is_stuck = false;
                     }
                     Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
-                    Some(Word::Failed { why }) => failure = Some(why),
+                    Some(Word::Failed { why }) => {
+                        let text = "the journal cannot write to rinit's output";
+                        heard.failures.push(format!("{text}: {why}; lines are lost"));
+                    }
+                    Some(Word::FileFailed { unit, why }) => {
+                        heard.failures.push(format!("{unit}: {why}"));
+                    }
                     Some(Word::Matched { id }) => {
                         let held = self.streams.get_mut(&id);
-                        matched.extend(held.and_then(|held| Some(held.pattern.take()?.1)));
+                        if let Some(extras) = held.and_then(|held| held.extras.as_mut()) {
+                            extras.0.pattern = None;
+                            heard.ready.extend(extras.1.take());
+                        }
                     }
                     None => {}
                 },
@@ -354,7 +394,7 @@ impl Journal {
                 }
             }
         }
-        (failure, matched)
+        heard
     }
 
     fn next_delay(&mut self) -> Duration {
@@ -402,7 +442,7 @@ fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
         cgroups: Vec::new(), // it is where we are
         grouping: Grouping::Session,
         stdio: [Stdio::AsOutput, Stdio::Inherit, Stdio::Inherit],
-        umask: 0o077,
+        umask: 0o027,
         limits: Vec::new(),
         nice: None,
         oom_score_adjust: None,
@@ -418,12 +458,7 @@ impl Shell {
     /// Before waiting: the journal runs, and knows of every stream.
     pub(super) fn tend_journal(&mut self) {
         if std::mem::take(&mut self.journal.knocks) {
-            let (failure, matched) = self.journal.listen();
-            if let Some(why) = failure {
-                let text = "the journal cannot write to rinit's output";
-                self.report.message(Level::Error, format!("{text}: {why}; lines are lost"));
-            }
-            self.inbox.extend(matched.into_iter().map(|process| Event::Matched { process }));
+            self.hear_journal();
         }
         let idle = self.journal.streams.is_empty() && self.journal.orders.is_empty();
         let wanted = self.journal.process.is_none() && !idle;
@@ -431,13 +466,20 @@ impl Shell {
         if wanted && due && !self.awaits_nothing {
             self.journal.restart_at = None;
             match self.journal.start(self.poll.registry()) {
-                Ok(()) => self.journal.is_stuck = false,
+                Ok(()) => {}
                 Err(error) => self.journal_cannot_start(&error),
             }
         } else if !wanted {
             self.journal.restart_at = None;
         }
         self.journal.give_orders(self.poll.registry());
+    }
+
+    fn hear_journal(&mut self) {
+        let heard = self.journal.listen();
+        let failures = heard.failures.into_iter();
+        failures.for_each(|text| self.report.message(Level::Error, text));
+        self.inbox.extend(heard.ready.into_iter().map(|process| Event::Matched { process }));
     }
 
     /// Told once; who writes fills its pipe, and waits when that is full.
@@ -463,10 +505,11 @@ impl Shell {
 
     /// The journal process is a zombie.
     pub(super) fn journal_died(&mut self, pid: Pid, exit: ExitStatus) {
-        self.journal.listen();
+        self.hear_journal();
         let text = match self.journal.ended(self.poll.registry()) {
+            Some(_) if std::mem::replace(&mut self.journal.is_stuck, true) => return,
             Some(why) => format!(
-                "the journal process cannot start: {why}; services that write wait until it can"
+                "the journal process cannot start: {why}; services that write much wait until it can"
             ),
             None => format!("the journal process {pid} {exit}; it starts again, no line is lost"),
         };
@@ -481,7 +524,7 @@ impl Shell {
         let budget = self.manager.end_of_stop();
         let end = now().after(LAST_WORDS);
         let end = budget.map_or(end, |budget| budget.min(end));
-        self.journal.listen();
+        self.hear_journal();
         let mut starts = 0;
         while now() < end {
             if self.journal.process.is_none() {
@@ -500,6 +543,7 @@ impl Shell {
             while now() < end && reap::peek_at(pid) == Peeked::AllAlive {
                 self.wait_for_signal(end.since(now()));
             }
+            self.hear_journal();
             if let Peeked::Dead(_, exit) = reap::peek_at(pid) {
                 self.journal.ended(self.poll.registry());
                 reap::reap(pid);

@@ -47,7 +47,7 @@ pub fn write_json(into: &mut Vec<u8>, source: &Source, line: Line<'_>, time: &st
     write_string(into, time);
     into.extend_from_slice(b",\"unit\":");
     write_string(into, &source.unit);
-    if let Some(instance) = &source.instance {
+    if let Some(instance) = source.instance() {
         into.extend_from_slice(b",\"instance\":");
         write_string(into, instance);
     }
@@ -146,8 +146,8 @@ mod tests {
     use crate::journal::protocol::Stream;
 
     fn source() -> Source {
-        let instance = Some("2".to_owned());
-        Source { unit: "web@2.service".to_owned(), instance, stream: Stream::Stderr, pid: 7 }
+        let unit = "web@2.service".into();
+        Source { unit, is_instance: true, stream: Stream::Stderr, pid: 7 }
     }
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {

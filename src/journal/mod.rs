@@ -19,6 +19,7 @@ pub mod protocol;
 mod rate;
 mod relay;
 mod ring;
+mod rotate;
 mod viewer;
 
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ pub const CHANNEL_FD: i32 = 3;
 pub const REST_FD: i32 = 4;
 /// So many outputs there are.
 pub const OUTPUTS: usize = 2;
+/// Then, in a file of its own, which log file is being written.
+pub const KEPT: usize = OUTPUTS + 1;
 
 /// The second argument, for a format.
 pub fn format_argument(json: bool) -> &'static str {
@@ -58,7 +61,7 @@ pub fn main_if_ours(mut arguments: impl Iterator<Item = OsString>) -> Option<u8>
     let _ = nix::sys::prctl::set_name(c"rinit-journal"); // else it is `exe`
     let relay = Channel::inherited(CHANNEL_FD).and_then(|channel| {
         let rests: io::Result<Vec<File>> =
-            (REST_FD..).take(OUTPUTS).map(|fd| Ok(File::from(sys::inherited(fd)?))).collect();
+            (REST_FD..).take(KEPT).map(|fd| Ok(File::from(sys::inherited(fd)?))).collect();
         Relay::new(channel, rests?, format)
     });
     match relay.and_then(Relay::run) {

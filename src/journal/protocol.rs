@@ -3,6 +3,7 @@
 //! Not the socket (`sys::channel`). Both ends are the same binary, so there is one version of it.
 //! **Invariant:** no byte of a log is in a message: rinit never reads any.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,9 +31,9 @@ impl Stream {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
     /// The unit's full name.
-    pub unit: String,
-    /// The number of an instance.
-    pub instance: Option<String>,
+    pub unit: Arc<str>,
+    /// The unit is one of several instances.
+    pub is_instance: bool,
     /// Which stream.
     pub stream: Stream,
     /// The process that rinit gave it to.
@@ -40,22 +41,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// The unit has another name, and with it perhaps another number.
-    pub fn set_instance_of(&mut self, unit: &str) {
-        let number = unit.split_once('@').and_then(|(_, rest)| rest.split(['+', '.']).next());
-        if let (Some(instance), Some(number)) = (&mut self.instance, number) {
-            number.clone_into(instance);
-        }
+    /// The number of an instance. Who is to replace `web@2` is `web@2+1` until it is ready.
+    pub fn instance(&self) -> Option<&str> {
+        let (_, rest) = self.unit.split_once('@').filter(|_| self.is_instance)?;
+        rest.split(['+', '.']).next()
     }
 
     /// What stands before each line: the unit's name as a person writes it.
     pub fn label(&self) -> &str {
         let stem = self.unit.strip_suffix(".service").unwrap_or(&self.unit);
-        // Who is to replace web@2 is web@2+1 until it is ready.
-        match &self.instance {
-            Some(_) => stem.split('+').next().unwrap_or(stem),
-            None => stem,
-        }
+        if self.is_instance { stem.split('+').next().unwrap_or(stem) } else { stem }
     }
 }
 
@@ -66,6 +61,35 @@ pub struct Rate {
     pub burst: u32,
     /// …in so many microseconds.
     pub interval_usec: u64,
+}
+
+/// A file that lines are appended to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: String,
+    /// It is full at so many bytes.
+    pub max_size: u64,
+    /// So many there are, with those that are full.
+    pub max_files: u32,
+}
+
+/// What few streams have, beside being relayed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Extras {
+    /// rinit is told of the first line that has it.
+    pub pattern: Option<String>,
+    /// How many lines come out.
+    pub rate: Option<Rate>,
+    /// Where else they go.
+    pub file: Option<LogFile>,
+}
+
+impl Extras {
+    /// Boxed, if there are any: most streams have none.
+    pub fn boxed(self) -> Option<Box<Extras>> {
+        (self != Extras::default()).then(|| Box::new(self))
+    }
 }
 
 /// Which lines somebody wants to see.
@@ -112,10 +136,8 @@ pub enum Order {
         id: u64,
         /// Whose it is.
         source: Source,
-        /// rinit is told of the first line that has it.
-        pattern: Option<String>,
-        /// How many lines come out.
-        rate: Option<Rate>,
+        /// What else is to be done with it.
+        extras: Option<Box<Extras>>,
     },
     /// A unit has another name from now on.
     Rename {
@@ -153,18 +175,35 @@ pub enum Word {
         /// The kernel's reason.
         why: String,
     },
+    /// A log file cannot be written: its lines go to our output only.
+    FileFailed {
+        /// Whose line it was.
+        unit: String,
+        /// What could not be done to which file, and why.
+        why: String,
+    },
 }
 
 impl Order {
     /// As it is sent.
     pub fn encode(&self) -> Vec<u8> {
         let value = match self {
-            Order::Open { id, source, pattern, rate } => json!({
-                "order": "open", "id": id, "unit": source.unit, "instance": source.instance,
-                "stream": source.stream.as_str(), "pid": source.pid, "pattern": pattern,
-                "burst": rate.map(|rate| rate.burst),
-                "interval_usec": rate.map(|rate| rate.interval_usec),
-            }),
+            Order::Open { id, source, extras } => {
+                let extras = extras.as_deref();
+                let rate = extras.and_then(|extras| extras.rate);
+                let file = extras.and_then(|extras| extras.file.as_ref());
+                json!({
+                    "order": "open", "id": id, "unit": &*source.unit,
+                    "instance": source.is_instance, "stream": source.stream.as_str(),
+                    "pid": source.pid,
+                    "pattern": extras.and_then(|extras| extras.pattern.as_deref()),
+                    "burst": rate.map(|rate| rate.burst),
+                    "interval_usec": rate.map(|rate| rate.interval_usec),
+                    "file": file.map(|file| file.path.as_str()),
+                    "max_size": file.map(|file| file.max_size),
+                    "max_files": file.map(|file| file.max_files),
+                })
+            }
             Order::Rename { from, to } => json!({ "order": "rename", "from": from, "to": to }),
             Order::Failed { unit } => json!({ "order": "failed", "unit": unit }),
             Order::Show(request) => json!({
@@ -182,19 +221,30 @@ impl Order {
             "open" => {
                 let burst = said.number("burst").and_then(|burst| u32::try_from(burst).ok());
                 let rate = burst.zip(said.number("interval_usec"));
+                let file = said.text("file").zip(said.number("max_size"));
+                let max_files = said.number("max_files").and_then(|most| u32::try_from(most).ok());
+                let file = file.zip(max_files);
                 Some(Order::Open {
                     id: said.number("id")?,
                     source: Source {
-                        unit: said.text("unit")?,
-                        instance: said.text("instance"),
+                        unit: said.text("unit")?.into(),
+                        is_instance: said.0.get("instance")?.as_bool()?,
                         stream: match said.text("stream")?.as_str() {
                             "stderr" => Stream::Stderr,
                             _ => Stream::Stdout,
                         },
                         pid: i32::try_from(said.number("pid")?).ok()?,
                     },
-                    pattern: said.text("pattern"),
-                    rate: rate.map(|(burst, interval_usec)| Rate { burst, interval_usec }),
+                    extras: Extras {
+                        pattern: said.text("pattern"),
+                        rate: rate.map(|(burst, interval_usec)| Rate { burst, interval_usec }),
+                        file: file.map(|((path, max_size), max_files)| LogFile {
+                            path,
+                            max_size,
+                            max_files,
+                        }),
+                    }
+                    .boxed(),
                 })
             }
             "rename" => Some(Order::Rename { from: said.text("from")?, to: said.text("to")? }),
@@ -222,6 +272,9 @@ impl Word {
             Word::Closed { id } => json!({ "word": "closed", "id": id }),
             Word::Matched { id } => json!({ "word": "matched", "id": id }),
             Word::Failed { why } => json!({ "word": "failed", "why": why }),
+            Word::FileFailed { unit, why } => {
+                json!({ "word": "file-failed", "unit": unit, "why": why })
+            }
         };
         value.to_string().into_bytes()
     }
@@ -234,6 +287,9 @@ impl Word {
             "closed" => Some(Word::Closed { id: said.number("id")? }),
             "matched" => Some(Word::Matched { id: said.number("id")? }),
             "failed" => Some(Word::Failed { why: said.text("why")? }),
+            "file-failed" => {
+                Some(Word::FileFailed { unit: said.text("unit")?, why: said.text("why")? })
+            }
             _ => None,
         }
     }
@@ -258,18 +314,23 @@ mod tests {
 
     #[test]
     fn what_is_said_is_heard() {
-        let source =
-            Source { unit: "web@2.service".into(), instance: None, stream: Stream::Stderr, pid: 7 };
-        assert_eq!(source.label(), "web@2");
-        let instance = Some("2".to_owned());
-        let next = Source { unit: "web@2+1.service".into(), instance, ..source.clone() };
-        assert_eq!(next.label(), "web@2");
+        let source = Source {
+            unit: "web@2.service".into(),
+            is_instance: false,
+            stream: Stream::Stderr,
+            pid: 7,
+        };
+        assert_eq!((source.label(), source.instance()), ("web@2", None));
+        let next = Source { unit: "web@2+1.service".into(), is_instance: true, ..source.clone() };
+        assert_eq!((next.label(), next.instance()), ("web@2", Some("2")));
         let rate = Some(Rate { burst: 5, interval_usec: 7 });
+        let file = LogFile { path: "/log".into(), max_size: u64::MAX, max_files: 5 };
+        let extras = Extras { pattern: Some("up".into()), rate, file: Some(file) }.boxed();
         let units = vec!["a.service".to_owned(), "b@1.service".to_owned()];
         let request = Request { units, lines: Some(3), since_usec: Some(4), follow: true };
         for order in [
-            Order::Open { id: 3, source: source.clone(), pattern: Some("up".into()), rate },
-            Order::Open { id: 3, source: next, pattern: None, rate: None },
+            Order::Open { id: 3, source: source.clone(), extras },
+            Order::Open { id: 3, source: next, extras: None },
             Order::Rename { from: "a".into(), to: "b".into() },
             Order::Failed { unit: "a".into() },
             Order::Show(request),
@@ -282,7 +343,8 @@ mod tests {
             Word::Started,
             Word::Closed { id: 3 },
             Word::Matched { id: u64::MAX },
-            Word::Failed { why },
+            Word::Failed { why: why.clone() },
+            Word::FileFailed { unit: "a.service".to_owned(), why },
         ] {
             assert_eq!(Word::decode(&word.encode()), Some(word));
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -17,9 +18,10 @@ use super::line::{self, Format, Line};
 use super::output::Output;
 use regex_lite::Regex;
 
-use super::protocol::{Order, Rate, Request, Source, Stream, Word};
+use super::protocol::{Extras, LogFile, Order, Rate, Request, Source, Stream, Word};
 use super::rate::Limit;
 use super::ring::{Record, Rings};
+use super::rotate::LogFiles;
 use super::viewer::Viewers;
 use crate::sys::capture::{self, Look, Peeker};
 use crate::sys::channel::{Channel, Received};
@@ -39,6 +41,9 @@ const TAIL: usize = 10;
 /// So many turns the streams of a unit that failed get for its last words.
 const LAST_TURNS: usize = 64;
 
+/// The queue keeps the memory for so many streams when it is empty.
+const QUEUE_KEPT: usize = 64;
+
 /// So many events are taken from the kernel at once.
 const EVENTS: usize = 256;
 
@@ -50,12 +55,25 @@ const CHARACTER_MAX: usize = 3;
 struct Captured {
     source: Source,
     pipe: OwnedFd,
-    output: usize,
+    /// It is in the queue.
+    is_ready: bool,
+    wishes: Option<Box<Wishes>>,
+}
+
+/// What few streams have.
+#[derive(Debug)]
+struct Wishes {
     /// Until a line has it.
     pattern: Option<Regex>,
     rate: Option<Rate>,
-    /// It is in the queue.
-    is_ready: bool,
+    file: Option<LogFile>,
+}
+
+impl Wishes {
+    fn new(extras: Extras) -> Wishes {
+        let pattern = extras.pattern.and_then(|pattern| Regex::new(&pattern).ok());
+        Wishes { pattern, rate: extras.rate, file: extras.file }
+    }
 }
 
 /// What a turn of a stream came to.
@@ -87,16 +105,18 @@ pub(super) struct Relay {
     peeker: Peeker,
     /// What the stream whose turn it is holds.
     bytes: Vec<u8>,
-    /// What is to go out together.
+    /// What is to go out together; then what is taken out of a pipe, which nobody looks at.
     chunk: Vec<u8>,
-    scratch: Vec<u8>,
     /// For rinit, once there is room.
     words: VecDeque<Word>,
     /// A failure of an output has been told.
     told: bool,
     rings: Rings,
     /// Of the units that have a rate.
-    limits: BTreeMap<String, Limit>,
+    limits: BTreeMap<Arc<str>, Limit>,
+    files: LogFiles,
+    /// What is to go into a file.
+    filed: Vec<u8>,
     viewers: Viewers,
     /// Units whose last lines are to be shown.
     failed: VecDeque<String>,
@@ -107,12 +127,13 @@ impl Relay {
     ///
     /// # Errors
     /// The kernel has no epoll or pipe for us.
-    pub(super) fn new(channel: Channel, rests: Vec<File>, format: Format) -> io::Result<Relay> {
+    pub(super) fn new(channel: Channel, mut kept: Vec<File>, format: Format) -> io::Result<Relay> {
+        let note = kept.pop().ok_or(io::ErrorKind::InvalidInput)?;
         let poll = Poll::new()?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut SourceFd(&channel.as_raw_fd()), CHANNEL, interest)?;
         let mut outputs = Vec::new();
-        for (fd, rest) in [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().zip(rests) {
+        for (fd, rest) in [libc::STDOUT_FILENO, libc::STDERR_FILENO].into_iter().zip(kept) {
             // Two that are one would write into each other's lines.
             if fd == libc::STDOUT_FILENO || !writer::are_same(libc::STDOUT_FILENO, fd) {
                 outputs.push(Output::new(fd, rest)?);
@@ -129,11 +150,12 @@ impl Relay {
             peeker: Peeker::new()?,
             bytes: Vec::new(),
             chunk: Vec::new(),
-            scratch: Vec::new(),
             words: VecDeque::from([Word::Started]),
             told: false,
             rings: Rings::default(),
             limits: BTreeMap::new(),
+            files: LogFiles::new(note),
+            filed: Vec::new(),
             viewers: Viewers::new(FIRST_VIEWER),
             failed: VecDeque::new(),
         })
@@ -187,8 +209,11 @@ impl Relay {
 
     /// Whether a stream can go on at once.
     fn has_work(&self) -> bool {
-        let is_full =
-            |stream: &Captured| self.outputs.get(stream.output).is_some_and(Output::is_full);
+        let is_full = |stream: &Captured| {
+            self.outputs
+                .get(output_of(stream.source.stream, self.outputs.len()))
+                .is_some_and(Output::is_full)
+        };
         self.ready.iter().filter_map(|id| self.streams.get(id)).any(|stream| !is_full(stream))
     }
 
@@ -216,17 +241,20 @@ impl Relay {
 
     fn follow(&mut self, order: Order, fd: Option<OwnedFd>) {
         match (order, fd) {
-            (Order::Open { id, source, pattern, rate }, Some(pipe)) => {
-                let pattern = pattern.and_then(|pattern| Regex::new(&pattern).ok());
-                let output = self.output_of(source.stream);
-                let is_ready = false;
-                self.open(id, Captured { source, pipe, output, pattern, rate, is_ready });
+            (Order::Open { id, mut source, extras }, Some(pipe)) => {
+                // The other stream of a process has the same name: it is kept once.
+                let twin = self.streams.last_key_value().map(|(_, twin)| &twin.source.unit);
+                if let Some(unit) = twin.filter(|unit| **unit == source.unit) {
+                    source.unit = Arc::clone(unit);
+                }
+                let wishes = extras.map(|extras| Box::new(Wishes::new(*extras)));
+                self.open(id, Captured { source, pipe, is_ready: false, wishes });
             }
             (Order::Open { id, .. }, None) => self.words.push_back(Word::Closed { id }),
             (Order::Rename { from, to }, _) => {
-                for stream in self.streams.values_mut().filter(|it| it.source.unit == from) {
-                    stream.source.unit.clone_from(&to);
-                    stream.source.set_instance_of(&to);
+                let name: Arc<str> = to.as_str().into();
+                for stream in self.streams.values_mut().filter(|it| *it.source.unit == *from) {
+                    stream.source.unit = Arc::clone(&name);
                 }
                 self.rings.rename(&from, &to);
             }
@@ -243,7 +271,7 @@ impl Relay {
     fn show_tails(&mut self) {
         while self.outputs.last().is_some_and(|output| !output.is_full()) {
             let Some(unit) = self.failed.pop_front() else { return };
-            let of_unit = self.streams.iter().filter(|(_, stream)| stream.source.unit == unit);
+            let of_unit = self.streams.iter().filter(|(_, stream)| *stream.source.unit == *unit);
             let of_unit: Vec<u64> = of_unit.map(|(id, _)| *id).collect();
             for id in of_unit {
                 let mut turns = (0..LAST_TURNS).map(|_| self.turn(id));
@@ -259,13 +287,6 @@ impl Relay {
                 line::write_tail(&mut self.chunk, unit, &tail, self.format, output.is_terminal());
             }
             output.write(&self.chunk); // if there is no room now, they were there before
-        }
-    }
-
-    fn output_of(&self, stream: Stream) -> usize {
-        match stream {
-            Stream::Stdout => 0,
-            Stream::Stderr => self.outputs.len().saturating_sub(1),
         }
     }
 
@@ -304,6 +325,10 @@ impl Relay {
                 Turn::Over => self.close(id),
             }
         }
+        // All streams were in it once, when they were opened.
+        if self.ready.is_empty() && self.ready.capacity() > QUEUE_KEPT {
+            self.ready = VecDeque::new();
+        }
     }
 
     fn close(&mut self, id: u64) {
@@ -318,7 +343,8 @@ impl Relay {
     /// Relays what the pipe of a stream holds.
     fn turn(&mut self, id: u64) -> Turn {
         let Some(stream) = self.streams.get_mut(&id) else { return Turn::Over };
-        let Some(output) = self.outputs.get_mut(stream.output) else { return Turn::Over };
+        let output = output_of(stream.source.stream, self.outputs.len());
+        let Some(output) = self.outputs.get_mut(output) else { return Turn::Over };
         if output.is_full() {
             return Turn::Blocked;
         }
@@ -330,12 +356,14 @@ impl Relay {
             return if look.ended { Turn::Over } else { Turn::Idle };
         }
         let now = clock::wall_time();
+        let file = stream.wishes.as_ref().and_then(|wishes| wishes.file.as_ref());
         let time = match self.format {
-            Format::Json => clock::rfc3339(now),
-            Format::Text => String::new(),
+            Format::Text if file.is_none() => String::new(),
+            Format::Text | Format::Json => clock::rfc3339(now),
         };
-        let limit = stream.rate.map(|rate| {
-            (rate, clock::monotonic(), self.limits.entry(stream.source.unit.clone()).or_default())
+        let limit = stream.wishes.as_ref().and_then(|wishes| wishes.rate).map(|rate| {
+            let unit = Arc::clone(&stream.source.unit);
+            (rate, clock::monotonic(), self.limits.entry(unit).or_default())
         });
         let format = Formatted {
             format: self.format,
@@ -343,18 +371,27 @@ impl Relay {
             time: &time,
             terminal: output.is_terminal(),
         };
-        let taken = relay(&self.bytes, look, output, &mut self.chunk, &format, limit);
-        if capture::consume(stream.pipe.as_fd(), taken, &mut self.scratch).is_err() {
+        self.filed.clear();
+        let filed = file.is_some().then_some(&mut self.filed);
+        let taken = relay(&self.bytes, look, output, &mut self.chunk, filed, &format, limit);
+        if let Some(file) = file
+            && let Some(why) = self.files.append(file, &self.filed, clock::monotonic())
+        {
+            let unit = stream.source.unit.to_string();
+            self.words.push_back(Word::FileFailed { unit, why });
+        }
+        if capture::consume(stream.pipe.as_fd(), taken, &mut self.chunk).is_err() {
             return Turn::Over;
         }
         for (line, end) in Lines::new(&self.bytes, look) {
             if end > taken {
                 break;
             }
-            if let Some(pattern) = &stream.pattern
+            if let Some(wishes) = &mut stream.wishes
+                && let Some(pattern) = &wishes.pattern
                 && pattern.is_match(&String::from_utf8_lossy(line.text))
             {
-                stream.pattern = None;
+                wishes.pattern = None;
                 self.words.push_back(Word::Matched { id });
             }
             let serial = self.rings.push(&stream.source, line, now);
@@ -417,6 +454,14 @@ impl Relay {
     }
 }
 
+/// Which of so many outputs is a stream's.
+fn output_of(stream: Stream, outputs: usize) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => outputs.saturating_sub(1),
+    }
+}
+
 /// How the lines of a stream are written.
 struct Formatted<'a> {
     format: Format,
@@ -426,57 +471,76 @@ struct Formatted<'a> {
 }
 
 impl Formatted<'_> {
+    /// A line that comes out; how many did not comes before it.
     fn write_limited(
         &self,
         into: &mut Vec<u8>,
+        filed: Option<&mut Vec<u8>>,
         line: Line<'_>,
         limit: &mut Option<(Rate, Duration, &mut Limit)>,
     ) {
+        let mut left_out = None;
         if let Some((rate, now, limit)) = limit {
             if !limit.admit(*rate, *now) {
                 return;
             }
-            if let Some(count) = limit.take_left_out() {
-                let text =
-                    format!("({count} lines were left out: LogRateLimitBurst={})", rate.burst);
-                self.write(into, Line { text: text.as_bytes(), is_cut: false });
-            }
+            left_out = limit.take_left_out().map(|count| {
+                format!("({count} lines were left out: LogRateLimitBurst={})", rate.burst)
+            });
         }
-        self.write(into, line);
+        let before = left_out.as_ref().map(|text| Line { text: text.as_bytes(), is_cut: false });
+        let lines = || before.into_iter().chain([line]);
+        lines().for_each(|line| self.write(into, line, self.terminal));
+        if let Some(filed) = filed {
+            lines().for_each(|line| self.write_filed(filed, line));
+        }
     }
 
-    fn write(&self, into: &mut Vec<u8>, line: Line<'_>) {
+    fn write_filed(&self, into: &mut Vec<u8>, line: Line<'_>) {
+        if self.format == Format::Text {
+            into.extend_from_slice(self.time.as_bytes());
+            into.push(b' ');
+        }
+        self.write(into, line, false);
+    }
+
+    fn write(&self, into: &mut Vec<u8>, line: Line<'_>, terminal: bool) {
         match self.format {
-            Format::Text => line::write_text(into, self.source, line, self.terminal),
+            Format::Text => line::write_text(into, self.source, line, terminal),
             Format::Json => line::write_json(into, self.source, line, self.time),
         }
     }
 }
 
-/// Writes the lines that are there; how many bytes of them the output took.
+/// Writes the lines that are there; how many bytes of them the output took. Just those are in
+/// `filed`, then.
 fn relay(
     bytes: &[u8],
     look: Look,
     output: &mut Output,
     chunk: &mut Vec<u8>,
+    mut filed: Option<&mut Vec<u8>>,
     format: &Formatted<'_>,
     mut limit: Option<(Rate, Duration, &mut Limit)>,
 ) -> usize {
     let most = output.chunk_max();
     let (mut taken, mut in_chunk) = (0, 0);
+    let mut filed_taken = 0;
     chunk.clear();
     // As it was before the first line of the chunk: a chunk that is refused comes once more.
     let mut earlier = limit.as_ref().map(|(_, _, limit)| **limit);
     for (line, end) in Lines::new(bytes, look) {
         let before = chunk.len();
+        let filed_before = filed.as_ref().map_or(0, |filed| filed.len());
         let so_far = limit.as_ref().map(|(_, _, limit)| **limit);
-        format.write_limited(chunk, line, &mut limit);
+        format.write_limited(chunk, filed.as_deref_mut(), line, &mut limit);
         if before > 0 && chunk.len() > most {
             if !output.write(chunk.get(..before).unwrap_or_default()) {
+                filed.into_iter().for_each(|filed| filed.truncate(filed_taken));
                 reset(&mut limit, earlier);
                 return taken;
             }
-            taken = in_chunk;
+            (taken, filed_taken) = (in_chunk, filed_before);
             chunk.drain(..before);
             earlier = so_far;
         }
@@ -486,6 +550,7 @@ fn relay(
     if chunk.is_empty() || output.write(chunk) {
         return in_chunk;
     }
+    filed.into_iter().for_each(|filed| filed.truncate(filed_taken));
     reset(&mut limit, earlier);
     taken
 }

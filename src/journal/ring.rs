@@ -5,6 +5,7 @@
 //! has the most where there is no room for all.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::line::Line;
@@ -51,7 +52,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct Ring {
-    instance: Option<String>,
+    is_instance: bool,
     text: VecDeque<u8>,
     lines: VecDeque<Entry>,
 }
@@ -68,7 +69,11 @@ impl Ring {
     }
 
     /// The last lines that are wanted, the newest first.
-    fn newest<'a>(&'a self, unit: &'a str, request: &'a Request) -> impl Iterator<Item = Record> {
+    fn newest<'a>(
+        &'a self,
+        unit: &'a Arc<str>,
+        request: &'a Request,
+    ) -> impl Iterator<Item = Record> {
         let mut end = self.text.len();
         let since = request.since();
         let lines = self
@@ -82,8 +87,8 @@ impl Ring {
             let text = self.text.range(start..end).copied().collect();
             end = start;
             let source = Source {
-                unit: unit.to_owned(),
-                instance: self.instance.clone(),
+                unit: Arc::clone(unit),
+                is_instance: self.is_instance,
                 stream: entry.stream,
                 pid: entry.pid,
             };
@@ -95,7 +100,7 @@ impl Ring {
 /// Of all units.
 #[derive(Debug, Default)]
 pub struct Rings {
-    units: BTreeMap<String, Ring>,
+    units: BTreeMap<Arc<str>, Ring>,
     bytes: usize,
     count: u64,
 }
@@ -106,8 +111,8 @@ impl Rings {
         self.count += 1;
         let serial = self.count;
         if !self.units.contains_key(&source.unit) {
-            let ring = Ring { instance: source.instance.clone(), ..Ring::default() };
-            self.units.insert(source.unit.clone(), ring);
+            let ring = Ring { is_instance: source.is_instance, ..Ring::default() };
+            self.units.insert(Arc::clone(&source.unit), ring);
         }
         let Some(ring) = self.units.get_mut(&source.unit) else { return serial };
         let before = ring.bytes();
@@ -135,7 +140,7 @@ impl Rings {
     /// The last lines of the units that a request names, the oldest first.
     pub fn last(&self, request: &Request) -> Vec<Record> {
         let wanted =
-            self.units.iter().filter(|(unit, ring)| request.is_for(unit, ring.instance.is_some()));
+            self.units.iter().filter(|(unit, ring)| request.is_for(unit, ring.is_instance));
         let mut found: Vec<Record> =
             wanted.flat_map(|(unit, ring)| ring.newest(unit, request)).collect();
         found.sort_unstable_by_key(|record| record.serial);
@@ -145,18 +150,19 @@ impl Rings {
 
     /// A unit has another name; what another unit of that name wrote stays.
     pub fn rename(&mut self, from: &str, to: &str) {
-        let Some(mut moved) = self.units.remove(from) else { return };
+        let Some(moved) = self.units.remove(from) else { return };
+        let name: Arc<str> = to.into();
         let Some(there) = self.units.remove(to) else {
-            self.units.insert(to.to_owned(), moved);
+            self.units.insert(name, moved);
             return;
         };
         self.bytes = self.bytes.saturating_sub(moved.bytes() + there.bytes());
         let all = Request::default();
         let mut records: Vec<Record> =
-            moved.newest(to, &all).chain(there.newest(to, &all)).collect();
+            moved.newest(&name, &all).chain(there.newest(&name, &all)).collect();
         records.sort_unstable_by_key(|record| record.serial);
-        let instance = there.instance.or(moved.instance.take());
-        let mut ring = Ring { instance, ..Ring::default() };
+        let is_instance = there.is_instance || moved.is_instance;
+        let mut ring = Ring { is_instance, ..Ring::default() };
         for record in records {
             ring.lines.push_back(Entry {
                 serial: record.serial,
@@ -170,7 +176,7 @@ impl Rings {
         }
         while ring.bytes() > UNIT_BYTES && ring.drop_first() {}
         self.bytes += ring.bytes();
-        self.units.insert(to.to_owned(), ring);
+        self.units.insert(name, ring);
     }
 }
 
@@ -178,15 +184,14 @@ impl Rings {
 mod tests {
     use super::*;
 
-    fn source(unit: &str, instance: Option<&str>) -> Source {
-        let instance = instance.map(str::to_owned);
-        Source { unit: unit.to_owned(), instance, stream: Stream::Stdout, pid: 1 }
+    fn source(unit: &str) -> Source {
+        let is_instance = unit.contains('@');
+        Source { unit: unit.into(), is_instance, stream: Stream::Stdout, pid: 1 }
     }
 
     fn push(rings: &mut Rings, unit: &str, text: &str, second: u64) {
-        let instance = unit.split_once('@').map(|(_, rest)| rest.trim_end_matches(".service"));
         let line = Line { text: text.as_bytes(), is_cut: false };
-        rings.push(&source(unit, instance), line, Duration::from_secs(second));
+        rings.push(&source(unit), line, Duration::from_secs(second));
     }
 
     fn texts(rings: &Rings, request: &Request) -> Vec<String> {

@@ -84,8 +84,7 @@ impl Viewers {
     pub(super) fn show(&mut self, record: &Record) {
         let wants = |viewer: &Viewer| {
             let request = &viewer.request;
-            !viewer.is_ending
-                && request.is_for(&record.source.unit, record.source.instance.is_some())
+            !viewer.is_ending && request.is_for(&record.source.unit, record.source.is_instance)
         };
         for viewer in self.all.values_mut().filter(|viewer| wants(viewer)) {
             if viewer.output.len() > OUTPUT_MAX {

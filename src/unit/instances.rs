@@ -141,8 +141,12 @@ fn context(context: &mut ExecContext, change: &mut Change<'_>) {
         tty_path,
         log_rate_limit_interval: _,
         log_rate_limit_burst: _,
+        log_file,
+        log_max_file_size: _,
+        log_max_files: _,
     } = context;
     let identities = user.iter_mut().chain(group).chain(supplementary_groups).chain(tty_path);
+    log_file.iter_mut().for_each(&mut *change);
     identities.for_each(&mut *change);
     working_directory.iter_mut().for_each(|directory| change(&mut directory.path));
     environment.iter_mut().for_each(|(_, value)| change(value));

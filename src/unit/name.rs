@@ -148,6 +148,11 @@ impl UnitName {
         UnitName(Arc::from(&*self.0))
     }
 
+    /// The whole name, in the memory that this has it in.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The whole name, as `%n`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -26,7 +26,7 @@ pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>)
     if draft.unit.name.kind() == UnitKind::Service {
         instances(draft, problems);
         oneshot(draft, problems);
-        log_pattern(draft, problems);
+        needs_lines(draft, problems);
         memory(draft, problems);
         no_effect(draft, problems);
     }
@@ -162,14 +162,22 @@ fn instances(draft: &Draft, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A pattern needs lines to look at.
-fn log_pattern(draft: &Draft, problems: &mut Vec<Problem>) {
+/// A pattern needs lines to look at, and a file lines to keep.
+fn needs_lines(draft: &Draft, problems: &mut Vec<Problem>) {
     let service = &draft.unit.service;
-    if service.ready_log_pattern.is_some() && captured(&service.exec, false) == (false, false) {
-        let name = &draft.unit.name;
-        let message = format!("ReadyLogPattern of {name} needs its output, which is not captured");
-        let hint = "take StandardOutput = \"journal\"; COMMAND: -p StandardOutput=journal";
-        problems.push(Problem::error(draft.span("ReadyLogPattern"), message).hint(hint));
+    if captured(&service.exec, false) != (false, false) {
+        return;
+    }
+    for (directive, given) in [
+        ("ReadyLogPattern", service.ready_log_pattern.is_some()),
+        ("LogFile", service.exec.log_file.is_some()),
+    ] {
+        if given {
+            let name = &draft.unit.name;
+            let message = format!("{directive} of {name} needs its output, which is not captured");
+            let hint = "take StandardOutput = \"journal\"; COMMAND: -p StandardOutput=journal";
+            problems.push(Problem::error(draft.span(directive), message).hint(hint));
+        }
     }
 }
 
@@ -241,6 +249,9 @@ fn no_effect(draft: &Draft, problems: &mut Vec<Problem>) {
     };
     let notify_reload = service.kind == ServiceType::NotifyReload;
     warn("ReloadSignal", !notify_reload, "it is for Type=notify-reload");
+    let no_file = service.exec.log_file.is_none();
+    warn("LogMaxFileSize", no_file, "it is for LogFile=");
+    warn("LogMaxFiles", no_file, "it is for LogFile=");
     let forking = service.kind == ServiceType::Forking;
     warn("GuessMainPID", !forking, "it is for Type=forking");
 }

@@ -256,6 +256,12 @@ pub struct ExecContext {
     pub log_rate_limit_interval: Option<Duration>,
     /// `LogRateLimitBurst=`: so many lines of the unit come out in an interval; 0: all.
     pub log_rate_limit_burst: u32,
+    /// `LogFile=` (ours): what the unit writes goes to this file, too.
+    pub log_file: Option<String>,
+    /// `LogMaxFileSize=` (ours), in bytes; unset: 10 MiB.
+    pub log_max_file_size: Option<u64>,
+    /// `LogMaxFiles=` (ours); unset: 5.
+    pub log_max_files: Option<u32>,
 }
 
 /// Everything a `[Service]` section says. What most units have in common is read and written as

@@ -169,6 +169,7 @@ fn apply(step: &str, value: &str) {
         "--drop-capability" => drop_capability(value.parse().expect("its number")),
         "--read-only" => read_only(value),
         "--hide" => hide(value),
+        "--small" => small(value),
         "--oom-score-adj" => std::fs::write("/proc/self/oom_score_adj", value).expect("oom"),
         _ => super::complain(&format!("launch: unknown step {step}")),
     }
@@ -260,6 +261,12 @@ fn read_only(path: &str) {
 /// Puts an empty directory over the path, as if it were not there.
 fn hide(path: &str) {
     mount(Some("none"), path, Some("tmpfs"), MsFlags::MS_RDONLY, None::<&str>).expect("tmpfs");
+}
+
+/// Puts an empty file system there that is soon full.
+fn small(path: &str) {
+    let options = Some("size=64k");
+    mount(Some("none"), path, Some("tmpfs"), MsFlags::empty(), options).expect("tmpfs");
 }
 
 fn wait_raw(child: Pid) -> c_int {

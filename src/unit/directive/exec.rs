@@ -80,6 +80,18 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(span) = cx.duration(item) {
             draft.unit.service.exec.log_rate_limit_interval = Some(span);
         }),
+    row(Service, "LogFile", Kind::Path, "", "Captured lines are appended to this file, too; a full one becomes FILE.1, and so on; rinit's own: images have no logrotate",
+        |draft, item, cx| if let Some(path) = cx.text(item).and_then(|text| cx.path(item, text)) {
+            draft.unit.service.exec.log_file = Some(path);
+        }),
+    row(Service, "LogMaxFileSize", Kind::Size, "10M", "When LogFile= is full: journald's SystemMaxFileSize=, for one unit; rinit's own",
+        |draft, item, cx| if let Some(size) = cx.parsed(item, log_max_file_size) {
+            draft.unit.service.exec.log_max_file_size = Some(size);
+        }),
+    row(Service, "LogMaxFiles", Kind::Integer(1, 1000), "5", "How many files LogFile= becomes at most, with the one that is written: journald's SystemMaxFiles=; rinit's own",
+        |draft, item, cx| if let Some(count) = cx.integer(item) {
+            draft.unit.service.exec.log_max_files = Some(count);
+        }),
     row(Service, "TTYPath", Kind::Path, "/dev/console", "The terminal that tty means",
         |draft, item, cx| if let Some(path) = cx.text(item).and_then(|text| cx.path(item, text)) {
             draft.unit.service.exec.tty_path = Some(path);
@@ -134,6 +146,19 @@ pub(super) fn identity(into: &mut Option<String>, item: &Item, cx: &mut Context<
         cx.refuse_text(item, format!("{text:?} is neither a name nor a number"));
     } else {
         *into = Some(text);
+    }
+}
+
+/// Less than this would be a new file every few lines.
+const LOG_FILE_MIN: u64 = 4096;
+
+fn log_max_file_size(text: &str) -> Result<u64, ValueError> {
+    match value::parse_size(text)? {
+        Some(size) if size < LOG_FILE_MIN => {
+            let message = format!("{text} is too little for a log file");
+            Err(ValueError::new(message).hint("the least is 4K; infinity: it grows for ever"))
+        }
+        size => Ok(size.unwrap_or(u64::MAX)),
     }
 }
 
