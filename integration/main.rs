@@ -39,5 +39,6 @@ mod stop;
 mod surroundings;
 mod systemctl;
 mod terminal;
+mod top;
 mod vm;
 mod workers;

@@ -95,6 +95,18 @@ fn write_string(into: &mut Vec<u8>, text: &str) {
 /// Colours (ECMA-48, SGR) and tabs pass; every other control character, and what is no UTF-8,
 /// is shown as `\x1b`. After colours the terminal's own come back.
 pub fn write_harmless(into: &mut Vec<u8>, text: &[u8]) {
+    if write_shown(into, text, true) {
+        into.extend_from_slice(b"\x1b[0m");
+    }
+}
+
+/// The same without the colours.
+pub fn write_colourless(into: &mut Vec<u8>, text: &[u8]) {
+    write_shown(into, text, false);
+}
+
+/// Whether there were colours; `keep`: they pass.
+fn write_shown(into: &mut Vec<u8>, text: &[u8], keep: bool) -> bool {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let mut coloured = false;
     for part in text.utf8_chunks() {
@@ -103,7 +115,7 @@ pub fn write_harmless(into: &mut Vec<u8>, text: &[u8]) {
             let size = match sgr(rest) {
                 Some(size) => {
                     coloured = true;
-                    into.extend(rest.bytes().take(size));
+                    into.extend(rest.bytes().take(if keep { size } else { 0 }));
                     size
                 }
                 None => {
@@ -115,9 +127,7 @@ pub fn write_harmless(into: &mut Vec<u8>, text: &[u8]) {
         }
         part.invalid().iter().for_each(|byte| write_escaped(into, u32::from(*byte)));
     }
-    if coloured {
-        into.extend_from_slice(b"\x1b[0m");
-    }
+    coloured
 }
 
 /// The length of the sequence that sets colours with which a text begins.

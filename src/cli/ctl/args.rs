@@ -148,6 +148,8 @@ pub enum Verb {
     Events(Events),
     /// Show what units have written
     Logs(Logs),
+    /// Show all units and what happens, live, with keys to restart, stop and follow
+    Top,
     /// Wait until units are in a state
     Wait {
         /// The units.

@@ -40,7 +40,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn method(self) -> &'static str {
+    /// The method of rinit's interface.
+    pub fn method(self) -> &'static str {
         match self {
             Kind::Start => "Start",
             Kind::Stop => "Stop",
@@ -50,7 +51,8 @@ impl Kind {
         }
     }
 
-    fn verb(self) -> &'static str {
+    /// The word that a person uses.
+    pub fn verb(self) -> &'static str {
         match self {
             Kind::Start => "start",
             Kind::Stop => "stop",

@@ -15,7 +15,7 @@ use super::screen::Screen;
 use super::time::Timestamp;
 use super::{DONE, TIMED_OUT, USAGE, names};
 use crate::control::client::{CallError, Client};
-use crate::journal::line::write_harmless;
+use crate::journal::line::{write_colourless, write_harmless};
 use crate::unit::timespan::parse_timespan;
 
 /// With --follow, and no number said, so many lines from before are shown.
@@ -23,6 +23,9 @@ const FOLLOWED: usize = 10;
 
 /// How long the journal may take to show a few lines.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// Where terminals have their tab stops.
+const TAB: usize = 8;
 
 /// The verb.
 pub fn logs(
@@ -86,6 +89,20 @@ pub fn render(line: &Value, time: fn(Timestamp<'_>) -> String) -> String {
     write_harmless(&mut message, text(line, "message").as_bytes());
     let label = unit.strip_suffix(".service").unwrap_or(unit);
     format!("{time} {label} | {}", String::from_utf8_lossy(&message))
+}
+
+/// What it says, without its colours and with blanks for tabs.
+pub fn message(line: &Value) -> String {
+    let mut message = Vec::new();
+    write_colourless(&mut message, text(line, "message").as_bytes());
+    let mut parts = String::new();
+    for part in String::from_utf8_lossy(&message).split_inclusive('\t') {
+        parts += part.trim_end_matches('\t');
+        if part.ends_with('\t') {
+            parts += &" ".repeat(TAB - parts.chars().count() % TAB);
+        }
+    }
+    parts
 }
 
 /// `10min` ago, or a time as rinit writes it; since 1970.

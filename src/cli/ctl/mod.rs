@@ -26,6 +26,7 @@ pub mod show;
 pub mod states;
 pub mod status;
 pub mod systemctl;
+mod top;
 pub mod wait;
 
 pub mod check;
@@ -105,7 +106,7 @@ pub fn run(
         }
     };
     screen.look = look.with(&arguments.options);
-    let code = match alone(&arguments.verb, environment, &mut screen) {
+    let code = match alone(&arguments.verb, &arguments.options, environment, &mut screen) {
         Some(code) => Ok(code),
         None => with_rinit(&arguments.verb, &arguments.options, environment, &mut screen),
     };
@@ -116,8 +117,13 @@ pub fn run(
     })
 }
 
-/// The verbs that need no running rinit.
-fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Option<u8> {
+/// The verbs that need no running rinit, and what needs none to be refused.
+fn alone(
+    verb: &Verb,
+    options: &Options,
+    environment: &Environment,
+    screen: &mut Screen<'_>,
+) -> Option<u8> {
     match verb {
         Verb::Check(arguments) | Verb::Analyze { what: Some(Analyze::Verify(arguments)) } => {
             Some(check::check(arguments, environment, screen))
@@ -125,6 +131,10 @@ fn alone(verb: &Verb, environment: &Environment, screen: &mut Screen<'_>) -> Opt
         Verb::Help { name } => Some(help::help(name.as_deref(), screen)),
         Verb::Completions { shell } => Some(help::completions(*shell, screen)),
         Verb::Man { directory } => Some(help::man(directory.as_deref(), screen)),
+        Verb::Top => top::refusal(options).map(|failure| {
+            screen.err(&failure.line());
+            failure.code
+        }),
         Verb::Status { .. }
         | Verb::ListUnits(_)
         | Verb::Show { .. }
@@ -157,7 +167,11 @@ fn with_rinit(
     screen: &mut Screen<'_>,
 ) -> Result<u8, Failure> {
     let json = options.json;
-    let session = &mut Session::open(options, environment)?;
+    let mut session = Session::open(options, environment)?;
+    if *verb == Verb::Top {
+        return top::top(session, screen); // its threads keep the session
+    }
+    let session = &mut session;
     match verb {
         Verb::Status { units, lines } => status::status(units, *lines, json, session, screen),
         Verb::ListUnits(arguments) => list::list_units(arguments, json, session, screen),
@@ -188,9 +202,11 @@ fn with_rinit(
         Verb::DaemonReload => reload::daemon_reload(json, session, screen),
         Verb::Apply { dry_run } => reload::apply(*dry_run, json, session, screen),
         Verb::Shutdown => states::shutdown(session),
-        Verb::Check(_) | Verb::Help { .. } | Verb::Completions { .. } | Verb::Man { .. } => {
-            Ok(DONE)
-        }
+        Verb::Check(_)
+        | Verb::Help { .. }
+        | Verb::Completions { .. }
+        | Verb::Man { .. }
+        | Verb::Top => Ok(DONE),
     }
 }
 

@@ -18,11 +18,15 @@ impl Properties {
     /// # Errors
     /// What the call fails with; an unknown unit: status 4.
     pub fn of(session: &mut Session, unit: &str) -> Result<Properties, Failure> {
-        let mut reply = session.call("Describe", &json!({ "unit": unit }))?;
-        Ok(match reply.get_mut("properties").map(Value::take) {
+        session.call("Describe", &json!({ "unit": unit })).map(Properties::of_reply)
+    }
+
+    /// Takes them out of the reply of `Describe`.
+    pub fn of_reply(mut reply: Value) -> Properties {
+        match reply.get_mut("properties").map(Value::take) {
             Some(Value::Object(properties)) => Properties(properties),
             _ => Properties::default(),
-        })
+        }
     }
 
     /// A text.

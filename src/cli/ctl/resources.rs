@@ -9,7 +9,7 @@ use crate::unit::resources::format_size;
 use crate::unit::timespan::format_timespan;
 
 /// A number that is known, or a limit that is there.
-fn known(unit: &Properties, name: &str) -> Option<u64> {
+pub fn known(unit: &Properties, name: &str) -> Option<u64> {
     let number = unit.0.get(name)?.as_u64()?;
     (number != u64::MAX).then_some(number)
 }
@@ -17,9 +17,13 @@ fn known(unit: &Properties, name: &str) -> Option<u64> {
 /// `12.3M (max: 64M, peak: 14M, by cgroup)`.
 pub fn memory(unit: &Properties) -> String {
     let names = [("MemoryMax", "max"), ("MemoryHigh", "high"), ("MemoryPeak", "peak")];
+    // What a service of several uses is the sum; its limits are each one's own.
+    let each = if unit.names("Instances").is_empty() { "" } else { " each" };
     let mut notes: Vec<String> = names
         .iter()
-        .filter_map(|(name, word)| Some(format!("{word}: {}", format_size(known(unit, name)?))))
+        .filter_map(|(name, word)| {
+            Some(format!("{word}: {}{each}", format_size(known(unit, name)?)))
+        })
         .collect();
     match unit.text("MemoryEnforced") {
         "" => {}
@@ -68,6 +72,12 @@ mod tests {
                     "MemoryEnforced": "none", "TasksCurrent": none, "TasksMax": 10,
                     "CPUUsageNSec": none}),
                 ["(max: 64M, not enforced)", "", ""],
+            ),
+            (
+                json!({"MemoryCurrent": 70 << 20, "MemoryMax": 64 << 20, "MemoryHigh": none,
+                    "MemoryPeak": none, "MemoryEnforced": "cgroup",
+                    "Instances": ["web@1.service", "web@2.service"]}),
+                ["70M (max: 64M each, by cgroup)", "", ""],
             ),
             (
                 json!({"MemoryCurrent": 1 << 20, "MemoryEnforced": "", "TasksCurrent": 1}),

@@ -183,7 +183,8 @@ fn active(unit: &Properties, now: Duration, look: Look) -> String {
     words
 }
 
-fn job(unit: &Properties) -> String {
+/// `stop under way`.
+pub fn job(unit: &Properties) -> String {
     match unit.text("Job") {
         "" => String::new(),
         _ if unit.text("SubState") == "auto-restart" => String::new(), // that is `Next`
@@ -192,7 +193,7 @@ fn job(unit: &Properties) -> String {
 }
 
 /// `restarting in 4s, 3rd of 5`: the attempts in a row, and how many there may be.
-fn next(unit: &Properties) -> String {
+pub fn next(unit: &Properties) -> String {
     if unit.text("SubState") != "auto-restart" {
         return String::new();
     }
@@ -220,7 +221,7 @@ fn ordinal(number: u64) -> String {
 }
 
 /// What the service says of itself (`STATUS=`, `ERRNO=`).
-fn said(unit: &Properties) -> String {
+pub fn said(unit: &Properties) -> String {
     let mut words = match one_line(unit.text("StatusText")) {
         text if text.is_empty() => String::new(),
         text => format!("\"{text}\""),

@@ -78,8 +78,19 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// `5min ago`: two units at most, as many as a person can use.
-pub fn ago(span: Duration) -> String {
+/// `5min ago`.
+pub fn ago(time: Duration) -> String {
+    format!("{} ago", span(time))
+}
+
+/// `14:03:09`, the time of day of a time since 1970.
+pub fn clock(now: Duration) -> String {
+    let seconds = now.as_secs() % DAY;
+    format!("{:02}:{:02}:{:02}", seconds / HOUR, seconds % HOUR / MINUTE, seconds % MINUTE)
+}
+
+/// `5min`: two units at most, as many as a person can use.
+pub fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let two = |first: u64, one: &str, many: &str, second: u64, name: &str| {
         let (n, rest) = (seconds / first, seconds % first / second);
@@ -87,7 +98,7 @@ pub fn ago(span: Duration) -> String {
         let rest = if rest == 0 { String::new() } else { format!(" {rest}{name}") };
         format!("{n}{word}{rest}")
     };
-    let text = match seconds {
+    match seconds {
         YEAR.. => two(YEAR, " year", " years", MONTH, " months"),
         MONTH.. => two(MONTH, " month", " months", DAY, " days"),
         WEEK.. => two(WEEK, " week", " weeks", DAY, " days"),
@@ -96,9 +107,8 @@ pub fn ago(span: Duration) -> String {
         300.. => format!("{}min", seconds / MINUTE),
         MINUTE.. => two(MINUTE, "min", "min", 1, "s"),
         1.. => format!("{seconds}s"),
-        0 => return format!("{} ago", tenths(span)),
-    };
-    format!("{text} ago")
+        0 => tenths(span),
+    }
 }
 
 fn tenths(span: Duration) -> String {
@@ -159,6 +169,7 @@ mod tests {
             assert_eq!(ago(Duration::from_secs(seconds)), text);
         }
         assert_eq!(ago(Duration::from_millis(120)), "120ms ago");
+        assert_eq!(clock(Duration::from_secs(400 * DAY + 50_589)), "14:03:09");
         assert_eq!(left(Duration::from_micros(3_900_001)), "4s");
         assert_eq!(left(Duration::from_millis(850)), "850ms");
     }
