@@ -7,6 +7,9 @@ use crate::harness::{Outcome, Rinit, Running, processes};
 /// Lines that the probe's `lines` writes.
 const LINES: usize = 60_000;
 
+/// Their size on average, in bytes.
+const LINE_SIZE: usize = 128;
+
 fn expected(number: usize) -> String {
     let size = if number % 1_000 == 999 { 20_000 } else { number * 7 % 200 };
     format!("{number} {}", "x".repeat(size))
@@ -29,6 +32,12 @@ fn check_lines<'a>(lines: impl Iterator<Item = &'a str>, unit: &str) -> usize {
 fn kill_journal(rinit: &Running) {
     let journal = rinit.journal().unwrap_or_else(|| rinit.fail("no journal runs"));
     processes::kill(journal.pid, libc::SIGKILL);
+}
+
+/// The processor time of a process.
+fn processor_millis(pid: i32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    text.split(' ').next().unwrap().parse::<u64>().unwrap_or(0) / 1_000_000
 }
 
 /// Each line has the unit's name before it, and each stream stays what it was.
@@ -77,6 +86,51 @@ fn a_killed_journal_loses_nothing() {
         let twice = check_lines(outcome.stdout().into_iter(), unit);
         outcome.assert(twice < LINES / 10, "most lines came once");
     }
+}
+
+/// A flood that outlives three journals, and what it costs. `RINIT_TEST_MEGABYTES=1000` has a
+/// gigabyte of it.
+#[test]
+fn a_flood_of_lines() {
+    let megabytes = std::env::var("RINIT_TEST_MEGABYTES").ok();
+    let megabytes = megabytes.map_or(8, |number| number.parse().unwrap());
+    let count = megabytes * 1_000_000 / LINE_SIZE;
+    let actions = format!("lines {count} say end wait");
+    let mut rinit = Rinit::pid1().plain().unread_stdout().service("web", &actions, "").start();
+    rinit.wait_stderr("started, pid");
+    let mut times = vec![0_u8; count];
+    let (mut bytes, mut highest, mut kills, mut journals) = (0, 0, 0, 0);
+    let began = std::time::Instant::now();
+    for line in std::io::BufReader::new(rinit.read_stdout()).lines() {
+        let line = line.unwrap();
+        let line = line.strip_prefix("web | ").unwrap_or_else(|| panic!("torn: {line:.100}"));
+        if line == "end" {
+            break;
+        }
+        let number: usize = line.split(' ').next().unwrap().parse().unwrap();
+        assert!(line == expected(number), "torn: {line:.100}");
+        times[number] = times[number].saturating_add(1);
+        bytes += line.len() + 1;
+        highest = highest.max(number);
+        if kills < 3 && highest > (kills + 1) * count / 4 {
+            journals += rinit.journal().map_or(0, |journal| processor_millis(journal.pid));
+            kill_journal(&rinit);
+            kills += 1;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let own = processor_millis(rinit.pid);
+    journals += rinit.journal().map_or(0, |journal| processor_millis(journal.pid));
+    let missing = times.iter().filter(|times| **times == 0).count();
+    let twice = times.iter().filter(|times| **times > 1).count();
+    let text = format!(
+        "{count} lines, {bytes} bytes in {seconds:.1} s: {missing} missing, 0 torn, {twice} twice; \
+         rinit {own} ms, its journals {journals} ms\n"
+    );
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    assert_eq!((missing, kills), (0, 3), "{text}");
+    assert!(twice < count / 10, "most lines came once");
+    rinit.terminate().assert_code(0);
 }
 
 /// What a service wrote while the journal stood still, and then ended, is not lost.
@@ -199,15 +253,16 @@ fn lines_are_remembered() {
         (told["unit"].clone(), told["stream"].clone()),
         ("one.service".into(), "stdout".into())
     );
-    // The journal dies, and what comes after that can be seen again.
+    // The journal dies; what comes after that can be seen again, and is followed.
     kill_journal(&rinit);
-    following.wait().unwrap();
     rinit.wait_message("it starts again");
     processes::kill(pid as i32, libc::SIGUSR1);
     rinit.wait_line("told");
     rinit.wait_line("told");
     assert_eq!(text(&rinit, &["one"]), (0, vec!["one | told".into()]));
+    assert_eq!(next()["message"], "told");
     rinit.terminate().assert_code(0);
+    assert_eq!(following.wait().unwrap().code(), Some(0));
 }
 
 /// `ReadyLogPattern=`: a line makes a service ready, and nothing else does.
@@ -254,12 +309,8 @@ fn rinit_reads_no_line() {
         let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
         io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
     };
-    let millis = |pid: i32| -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-        text.split(' ').next().unwrap().parse::<u64>().unwrap() / 1_000_000
-    };
     let bytes: usize = rinit.stdout_so_far().iter().map(|line| line.len()).sum();
-    let (own, its) = (millis(rinit.pid), millis(journal));
+    let (own, its) = (processor_millis(rinit.pid), processor_millis(journal));
     let text = format!("{bytes} bytes of lines: rinit {own} ms, its journal {its} ms\n");
     let _ = std::io::stderr().write_all(text.as_bytes());
     assert!(read(journal) > bytes as u64, "the journal reads them, twice");

@@ -212,6 +212,29 @@ mod tests {
         assert_eq!(read, [&long[..], b"after"].concat());
     }
 
+    /// Killed right after the system call: nothing of ours knows how much was taken.
+    #[test]
+    fn a_kill_in_the_middle_of_a_write_tears_nothing() {
+        let long: Vec<u8> = (0..150_000u32).map(|n| b'a' + (n % 23) as u8).collect();
+        let directory = tempfile::tempdir().unwrap();
+        for (name, is_appended) in [("written", false), ("appended", true)] {
+            let path = directory.path().join(name);
+            let mut options = std::fs::OpenOptions::new();
+            let target = options.create(true).append(is_appended).write(true).open(&path).unwrap();
+            let rest = file();
+            let mut output = Output::new(target.as_raw_fd(), rest.try_clone().unwrap()).unwrap();
+            output.rest.keep(&long).unwrap();
+            for part in [10_000, 1, 50_000] {
+                let Output { writer, rest, .. } = &mut output;
+                assert_eq!(writer.write_from(&rest.file, part).unwrap(), part);
+            }
+            drop(output);
+            let mut output = Output::new(target.as_raw_fd(), rest).unwrap();
+            assert!(!output.is_empty() && output.write(b"after") && output.is_empty());
+            assert_eq!(std::fs::read(path).unwrap(), [&long[..], b"after"].concat(), "{name}");
+        }
+    }
+
     #[test]
     fn a_reader_that_is_gone_is_survived() {
         let (reader, writer) = pipe().unwrap();

@@ -101,6 +101,15 @@ impl Session {
         &mut self.client
     }
 
+    /// Another connection instead of the one that has ended.
+    ///
+    /// # Errors
+    /// As [`Session::another`].
+    pub fn reconnect(&mut self) -> Result<(), Failure> {
+        self.client = self.another()?;
+        Ok(())
+    }
+
     /// One more connection to the same rinit.
     ///
     /// # Errors

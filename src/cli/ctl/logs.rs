@@ -21,6 +21,9 @@ use crate::unit::timespan::parse_timespan;
 /// With --follow, and no number said, so many lines from before are shown.
 const FOLLOWED: usize = 10;
 
+/// A connection that ends earlier, and without a line, was not taken over by the journal.
+const REFUSAL: Duration = Duration::from_millis(100);
+
 /// How long the journal may take to show a few lines.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -41,27 +44,62 @@ pub fn logs(
     let since = arguments.since.as_deref().map(since).transpose()?;
     let unsaid = arguments.follow && since.is_none();
     let lines = arguments.lines.or(unsaid.then_some(FOLLOWED));
-    let parameters = json!({ "units": units, "lines": lines, "follow": arguments.follow,
-        "since_usec": since.map(|since| u64::try_from(since.as_micros()).unwrap_or(0)) });
+    let mut request = Request { units, lines, since, follow: arguments.follow };
     let deadline = session.deadline();
-    let client = session.client();
-    client.send("Logs", &parameters, true, deadline).map_err(Failure::of_call)?;
+    let mut asked = request.ask(session)?;
+    let mut is_taken = false;
     while !screen.is_gone() {
-        let reply = match client.reply(deadline) {
+        let reply = match session.client().reply(deadline) {
             Ok(reply) => reply.parameters,
             Err(CallError::TimedOut) => return Ok(TIMED_OUT),
+            // The journal has died, and its successor takes over; or it takes nobody more.
+            Err(CallError::Closed | CallError::Io(_))
+                if arguments.follow && (is_taken || asked.elapsed() > REFUSAL) =>
+            {
+                session.reconnect()?;
+                (request.lines, is_taken) = (None, false);
+                asked = request.ask(session)?;
+                continue;
+            }
             Err(error) => return Err(Failure::of_call(error)),
         };
         if let Some(count) = reply.get("dropped").and_then(Value::as_u64).filter(|n| *n > 0) {
             screen.err(&format!("rinitctl: {count} lines are missing here: they came too fast\n"));
         }
-        match reply.get("line").filter(|line| line.is_object()) {
-            Some(line) if json => screen.json(line),
-            Some(line) => screen.out(&format!("{}\n", render(line, |time| time.precise()))),
-            None => return Ok(DONE),
+        let Some(line) = reply.get("line").filter(|line| line.is_object()) else {
+            return Ok(DONE);
+        };
+        is_taken = true;
+        if let Some(time) = Timestamp::parse(text(line, "time")) {
+            request.since = Some(time.since_epoch() + Duration::from_micros(1));
+        }
+        if json {
+            screen.json(line);
+        } else {
+            screen.out(&format!("{}\n", render(line, |time| time.precise())));
         }
     }
     Ok(DONE)
+}
+
+/// What is asked for; after each line, what is asked for when it has to be asked once more.
+struct Request {
+    units: Vec<String>,
+    lines: Option<usize>,
+    since: Option<Duration>,
+    follow: bool,
+}
+
+impl Request {
+    /// Asks; gives when.
+    fn ask(&self, session: &mut Session) -> Result<Instant, Failure> {
+        let parameters = json!({ "units": self.units, "lines": self.lines, "follow": self.follow,
+            "since_usec": self.since.map(|since| u64::try_from(since.as_micros()).unwrap_or(0)) });
+        let deadline = session.deadline();
+        let client = session.client();
+        client.send("Logs", &parameters, true, deadline).map_err(Failure::of_call)?;
+        Ok(Instant::now())
+    }
 }
 
 /// The last lines that a unit has written.
