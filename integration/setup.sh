@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 
 packages=(
   docker.io        # dockerd, containerd, runc and a client: the Docker tests
+  podman runc      # the same by somebody else
   debootstrap      # the base image of the Docker tests
   busybox-static   # a shell and tools for small images
   tini dumb-init   # peers: the same scenario against them

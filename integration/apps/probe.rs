@@ -100,6 +100,10 @@ fn perform_with_arguments<'a>(
             web::web(number(0) as c_int, &rest[1]);
             return &rest[2..];
         }
+        "visit" => {
+            web::visit(number(0) as u16, number(1), &rest[2]);
+            return &rest[3..];
+        }
         "append" => return append(rest),
         "exit-on" => return exit_on(rest),
         "say-on" => return say_on(rest),

@@ -80,7 +80,8 @@ pub fn fastapi() -> Image {
         .clone()
 }
 
-fn bare_root() -> TempDir {
+/// A root file system of rinit and the programs of the tests.
+pub fn bare_root() -> TempDir {
     let root = tempfile::tempdir().expect("a directory for an image");
     open_to_all(root.path());
     make_folder(&root.path().join("sbin"));

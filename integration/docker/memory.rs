@@ -2,7 +2,7 @@
 
 use super::container::{Container, LOCKED_DOWN};
 use super::images;
-use crate::{http, tools};
+use crate::{cgroup, http, tools};
 
 const WEB: (&str, &str) = ("web.toml", "[Service]\nExecStart = \"/demo-server 8080\"\n");
 
@@ -57,4 +57,58 @@ fn a_locked_down_container_keeps_the_limits_of_its_units() {
     lines.wait_for_text("over MemoryMax=64M");
     assert_eq!(http::get(container.connect(8080), "/").status, 200);
     assert_eq!(container.stop(60), 0);
+}
+
+/// Over its limit again and again.
+const LEAKY: (&str, &str) = (
+    "leaky.toml",
+    "[Unit]\nStartLimitIntervalSec = 0\n\
+     [Service]\nExecStart = \"/probe leak 200\"\nRestart = \"always\"\nMemoryMax = \"64M\"\n",
+);
+
+/// The machine's tree, writable: each unit has a group below the container's own. Who is exec'ed
+/// into the container comes in, and nothing is left of it.
+#[test]
+fn the_machines_tree_is_used_where_it_is_mounted_writable() {
+    let Some(image) = tools::need(images::tools()) else { return };
+    let Some(_) = tools::need(cgroup::memory_v1()) else { return };
+    let options = ["--cgroupns=host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"];
+    let container = Container::run_units(image, &options, &[WEB, LEAKY]);
+    let mut lines = container.follow();
+    lines.wait_for_text("control groups (v1): one for each unit");
+    lines.wait_for_text("listening");
+    for _ in 0..2 {
+        let line = lines.wait_for_text("killed by the kernel for its memory");
+        assert!(line.contains("leaky.service") && line.contains("MemoryMax=64M"), "{line}");
+    }
+    let exec = container.exec(&["sh", "-c", "echo here; cat /proc/self/cgroup"]);
+    let said = String::from_utf8(exec.wait_with_output().unwrap().stdout).unwrap();
+    let own = said.lines().find_map(|line| line.split_once(":memory:"));
+    let own = own.unwrap_or_else(|| panic!("no group of memory in {said:?}")).1;
+    assert!(said.starts_with("here") && !own.contains(".service"), "{said}");
+    assert_eq!(http::get(container.connect(8080), "/").status, 200);
+    let id = container.inspect("{{.Id}}");
+    assert_eq!(container.stop(60), 0);
+    let left = std::path::Path::new("/sys/fs/cgroup/memory/docker").join(id);
+    assert!(!left.exists(), "{}", left.display());
+}
+
+/// Where the tree is writable for root only, or shows what is above the container's own group, rinit
+/// says so and watches.
+#[test]
+fn a_tree_that_is_not_the_containers_is_left_alone() {
+    let Some(image) = tools::need(images::tools()) else { return };
+    let Some(_) = tools::need(cgroup::memory_v1()) else { return };
+    let mount = ["--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"];
+    for (options, why) in [
+        (["--cgroupns=host", "--user=10001"], "is not delegated to uid 10001"),
+        (["--cgroupns=private", "--cap-add=SYS_ADMIN"], "that shows rinit's own group"),
+    ] {
+        let container = Container::run_units(image, &[&mount[..], &options].concat(), &[LEAKY]);
+        let mut lines = container.follow();
+        let line = lines.wait_for_text("so rinit itself watches the memory");
+        assert!(line.contains(why), "{options:?}: {line}");
+        lines.wait_for_text("over MemoryMax=64M");
+        assert_eq!(container.stop(60), 0);
+    }
 }

@@ -18,4 +18,5 @@ mod command_mode;
 mod fastapi_image;
 mod interactive;
 mod memory;
+mod podman;
 mod unit_mode;

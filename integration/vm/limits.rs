@@ -102,3 +102,31 @@ fn who_is_slowed_for_long_is_replaced() {
     assert_in_order(&console, &["it is slowed", "over MemoryHigh=32M", "kills: OOMKills=0"]);
     assert!(!console.contains("oom-kill"), "{console}");
 }
+
+/// One of four workers on a socket leaks while others ask: what is cut it had accepted, and it goes
+/// alone.
+#[test]
+fn only_the_leaking_worker_cuts_whom_it_accepted() {
+    let Some(blueprint) = need(Blueprint::new()) else { return };
+    let web = "[Service]\nInstances = 4\nRestart = \"always\"\nMemoryMax = \"100M\"\n\
+        ExecStart = \"probe web 3 /tmp\"\nExecStartPre = \"touch /tmp/accepted\"\n\
+        [Socket]\nListenStream = \"127.0.0.1:80\"\nDeferAcceptSec = \"5s\"\n";
+    let judge = judge(
+        "rinitctl is-active -q web.service",
+        "for i in 1 2 3; do probe visit 80 200 / >> /tmp/cut & done; \
+         until rinitctl show web@3 -p NRestarts | grep -q =1; do \
+           probe visit 80 4 /leak/3 >> /tmp/cut; done; wait; probe visit 80 20 / >> /tmp/cut; \
+         sed -n 's/cut //p' /tmp/cut | while read p; do \
+           echo cut by: $(grep \"^$p \" /tmp/accepted | tail -n 1 | cut -d \" \" -f 2).; done; \
+         echo accepting: $(cut -d \" \" -f 2 /tmp/accepted | sort -u); \
+         for i in 1 2 3 4; do echo restarts: $(rinitctl show web@$i -p NRestarts); done",
+    );
+    let console = blueprint.unit("web", web).unit("judge", &judge).boot().off();
+    let restarts = [0, 0, 1, 0].map(|count| format!("restarts: NRestarts={count}"));
+    let killed = "web@3.service: killed by the kernel for its memory";
+    assert_in_order(&console, &[killed, "accepting: 1 2 3 4"]);
+    assert_in_order(&console, &restarts.each_ref().map(String::as_str));
+    let cuts = console.lines().filter(|line| line.contains("cut by:"));
+    assert!(cuts.clone().all(|line| line.ends_with("cut by: 3.")), "{console}");
+    eprintln!("{} cut, all of the leaking worker's", cuts.count());
+}

@@ -2,17 +2,23 @@
 //!
 //! It says who it is: `x-worker` is its pid and `x-version` its `RINIT_INSTANCE`. It is ill, and
 //! answers everything with 503, while there is a file `ill-INSTANCE` in its directory, or if the
-//! file `ill` was there when it started. It waits in an epoll set; after SIGTERM it accepts for a
+//! file `ill` was there when it started. If there is a file `accepted`, it adds a line `PORT INSTANCE`
+//! there for each client before it does anything with him. `GET /leak/INSTANCE` makes that one keep
+//! 20 MiB more, while it accepts nobody. It waits in an epoll set; after SIGTERM it accepts for a
 //! tenth of a second more, and ends once every connection that it has is answered.
 
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, RawFd};
+use std::net::TcpStream;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use super::serve::{STOP, on_term};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Somebody wants it to grow.
+static LEAK: AtomicBool = AtomicBool::new(false);
 
 /// Serves on descriptor `fd` until SIGTERM.
 pub fn web(fd: RawFd, directory: &str) {
@@ -36,10 +42,16 @@ pub fn web(fd: RawFd, directory: &str) {
         let stopping = STOP.load(Ordering::SeqCst);
         wait(epoll);
         while let Ok(accepted) = nix::sys::socket::accept(fd) {
-            // SAFETY: it is new and nobody else's. Read and write is all that is done with it.
-            let stream = unsafe { UnixStream::from_raw_fd(accepted) };
+            // SAFETY: it is new and nobody else's.
+            let stream = unsafe { TcpStream::from_raw_fd(accepted) };
+            note(&stream, &name, directory);
+            // Of whatever family: read and write is all that is done with it.
+            let stream = UnixStream::from(OwnedFd::from(stream));
             let (name, sign) = (name.clone(), sign.clone());
             threads.push(std::thread::spawn(move || answer(stream, &name, born_ill, &sign)));
+        }
+        if LEAK.swap(false, Ordering::SeqCst) {
+            super::memory::allocate(20);
         }
         threads.retain(|thread| !thread.is_finished());
         if stopping {
@@ -56,6 +68,29 @@ fn wait(epoll: RawFd) {
     unsafe { libc::epoll_wait(epoll, &raw mut event, 1, 100) };
 }
 
+fn note(stream: &TcpStream, name: &str, directory: &str) {
+    let path = Path::new(directory).join("accepted");
+    let port = stream.peer_addr().map_or(0, |address| address.port());
+    if let Ok(mut file) = std::fs::OpenOptions::new().append(true).open(path) {
+        let _ = file.write_all(format!("{port} {name}\n").as_bytes());
+    }
+}
+
+/// So many requests, each on a connection of its own, one after another. Prints `cut PORT` for each
+/// that is not answered well.
+pub fn visit(port: u16, count: i64, path: &str) {
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+        let mut answer = String::new();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.read_to_string(&mut answer);
+        if !(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok")) {
+            super::say(&format!("cut {}", stream.local_addr().expect("a port").port()));
+        }
+    }
+}
+
 fn answer(mut stream: UnixStream, name: &str, born_ill: bool, sign: &Path) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
     let mut request = Vec::new();
@@ -66,6 +101,8 @@ fn answer(mut stream: UnixStream, name: &str, born_ill: bool, sign: &Path) {
             Ok(_) | Err(_) => return,
         }
     }
+    let leak = format!("GET /leak/{name} ");
+    LEAK.fetch_or(request.starts_with(leak.as_bytes()), Ordering::SeqCst);
     let status = if born_ill || sign.exists() { "503 Ill" } else { "200 OK" };
     let head = format!("x-worker: {}\r\nx-version: {name}\r\n", std::process::id());
     let text =

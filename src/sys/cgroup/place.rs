@@ -57,7 +57,8 @@ impl Place {
                 "the memory controller is not delegated to this control group ({}/cgroup.controllers)",
                 own.display()
             ),
-            (_, _) => "no control group file system is mounted here".to_owned(),
+            (_, _) => "no control group file system that shows rinit's own group is mounted here"
+                .to_owned(),
         };
         Err(Obstacle { what, help: "mount cgroup2 on /sys/fs/cgroup, or let the runtime do it" })
     }
