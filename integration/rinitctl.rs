@@ -259,7 +259,7 @@ fn normalised(text: &str, rinit: &Running) -> String {
             r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; [0-9a-z ]+ ago",
             "Sat 2026-01-31 12:00:00 UTC; 5min ago",
         ),
-        (r"since [0-9a-z ]+ ago", "since 5min ago"),
+        (r"(pid \d+), for [0-9a-z ]+", "$1, for 5min"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "2026-01-31 12:00:00.000"),
         (r"(?m)^[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d", "Jan 31 12:00:00"),
         (r"\bpid \d+", "pid 42"),

@@ -131,7 +131,7 @@ fn write_shown(into: &mut Vec<u8>, text: &[u8], keep: bool) -> bool {
 }
 
 /// The length of the sequence that sets colours with which a text begins.
-fn sgr(text: &str) -> Option<usize> {
+pub fn sgr(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\x1b[")?;
     let size = parameters.find(|c: char| !matches!(c, '0'..='9' | ';' | ':'))?;
     parameters.get(size..)?.starts_with('m').then_some(size + 3)

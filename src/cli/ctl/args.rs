@@ -55,6 +55,9 @@ pub struct Options {
     /// No colours, no dots, no lines of trees, no progress: for scripts and screen readers
     #[arg(long, global = true)]
     pub plain: bool,
+    /// Show long lines whole: status and list-units cut them where the terminal ends
+    #[arg(short = 'l', long, global = true)]
+    pub full: bool,
     /// How long to wait: 5s, 2min, infinity (a job: for ever; else 25s)
     #[arg(long, global = true, value_name = "TIME", value_parser = timeout)]
     pub timeout: Option<Timeout>,

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::connect::Session;
 use super::failure::Failure;
+use super::fit;
 use super::properties::Properties;
 use super::resources;
 use super::screen::{Look, Tint};
-use super::time::{Timestamp, ago};
+use super::status::FIELD;
+use super::time::{Timestamp, span};
 
 use crate::cli::diagnostics::one_line;
 
@@ -77,7 +79,7 @@ pub fn tree(instances: &[Properties], now: Duration, look: Look) -> String {
         (false, false) => ("|- ", "`- "),
     };
     let width = instances.iter().map(|it| it.text("Id").chars().count()).max().unwrap_or(0);
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for (at, instance) in instances.iter().enumerate() {
         let branch = if at + 1 == instances.len() { last } else { more };
         let state =
@@ -85,12 +87,17 @@ pub fn tree(instances: &[Properties], now: Duration, look: Look) -> String {
         let words = words(instance, now).join(", ");
         let gap = if words.is_empty() { "" } else { "  " };
         let line = format!("{branch}{:width$}  {state}{gap}{words}", instance.text("Id"));
-        text += &format!("{:13}{line}\n", "");
+        lines.push(line);
     }
-    text
+    // Below the values of the fields, unless a terminal is too narrow for that.
+    let widest = lines.iter().map(|line| fit::width(line)).max().unwrap_or(0);
+    let narrow = look.columns.is_some_and(|columns| FIELD + widest > columns);
+    let indent = if narrow { 2 } else { FIELD };
+    lines.iter().map(|line| look.fitted(&format!("{:indent$}{line}", "")) + "\n").collect()
 }
 
-/// `pid 12`, `for 5min`, `2 restarts`, `healthy`, its own words.
+/// `pid 12`, `for 5min`, `healthy`, `memory 12M/64M`, `2 restarts`, its own words: what matters
+/// most first, for a narrow terminal may cut the rest.
 fn words(instance: &Properties, now: Duration) -> Vec<String> {
     let mut words = Vec::new();
     if instance.number("MainPID") > 0 {
@@ -100,21 +107,21 @@ fn words(instance: &Properties, now: Duration) -> Vec<String> {
         words.push(instance.text("Result").to_owned());
     }
     if let Some(since) = Timestamp::parse(instance.text("StateChangeTimestamp")) {
-        words.push(format!("since {}", ago(now.saturating_sub(since.since_epoch()))));
-    }
-    match instance.number("NRestarts") {
-        0 => {}
-        1 => words.push("1 restart".to_owned()),
-        number => words.push(format!("{number} restarts")),
-    }
-    if !resources::memory(instance).is_empty() {
-        words.push(format!("memory {}", resources::memory(instance)));
+        words.push(format!("for {}", span(now.saturating_sub(since.since_epoch()))));
     }
     if instance.flag("Exhausted") {
         words.push("exhausted".to_owned());
     }
     if !instance.text("Health").is_empty() {
         words.push(instance.text("Health").to_owned());
+    }
+    if !resources::against_cap(instance).is_empty() {
+        words.push(format!("memory {}", resources::against_cap(instance)));
+    }
+    match instance.number("NRestarts") {
+        0 => {}
+        1 => words.push("1 restart".to_owned()),
+        number => words.push(format!("{number} restarts")),
     }
     if !instance.text("StatusText").is_empty() {
         words.push(format!("\"{}\"", one_line(instance.text("StatusText"))));
@@ -145,8 +152,8 @@ mod tests {
         let instances = [properties(good), properties(bad)];
         let expected = expect![[r#"
             below
-                         |- web@1.service   running  pid 12, since 4min 59s ago, 2 restarts, healthy, "warm"
-                         `- web@10.service  auto-restart  exit-code, 1 restart, exhausted
+                         |- web@1.service   running  pid 12, for 4min 59s, healthy, 2 restarts, "warm"
+                         `- web@10.service  auto-restart  exit-code, exhausted, 1 restart
         "#]];
         expected.assert_eq(&format!("below\n{}", tree(&instances, NOW, Look::default())));
         assert_eq!(tree(&[], NOW, Look::default()), "");

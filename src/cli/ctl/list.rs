@@ -59,7 +59,8 @@ fn render(units: &[Value], legend: bool, look: Look) -> String {
         rows.push(row);
     }
     rows.extend(units.iter().map(|unit| row(unit, look)));
-    let mut text = table::render(&rows, look);
+    let table = table::render(&rows, look);
+    let mut text: String = table.lines().map(|line| look.fitted(line) + "\n").collect();
     if legend {
         text += &format!("\n{} loaded units listed.\n", units.len());
     }

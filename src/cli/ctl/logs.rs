@@ -11,7 +11,8 @@ use super::args::Logs;
 use super::connect::Session;
 use super::events::text;
 use super::failure::Failure;
-use super::screen::Screen;
+use super::fit::width;
+use super::screen::{Look, Screen};
 use super::time::Timestamp;
 use super::{DONE, TIMED_OUT, USAGE, names};
 use crate::control::client::{CallError, Client};
@@ -76,7 +77,7 @@ pub fn logs(
         if json {
             screen.json(line);
         } else {
-            screen.out(&format!("{}\n", render(line, |time| time.precise())));
+            screen.out(&format!("{}\n", render(line, |time| time.precise(), screen.look)));
         }
     }
     Ok(DONE)
@@ -119,28 +120,38 @@ pub fn last(client: &mut Client, unit: &str, lines: usize) -> Result<Vec<Value>,
     }
 }
 
-/// `2026-01-31 12:00:00.012 web@2 | listening`.
-pub fn render(line: &Value, time: fn(Timestamp<'_>) -> String) -> String {
+/// `2026-01-31 12:00:00.012 web@2 | listening`. The service's own colours are for terminals, as ours.
+pub fn render(line: &Value, time: fn(Timestamp<'_>) -> String, look: Look) -> String {
     let time = Timestamp::parse(text(line, "time")).map_or_else(String::new, time);
     let unit = text(line, "unit");
-    let mut message = Vec::new();
-    write_harmless(&mut message, text(line, "message").as_bytes());
     let label = unit.strip_suffix(".service").unwrap_or(unit);
-    format!("{time} {label} | {}", String::from_utf8_lossy(&message))
+    format!(
+        "{time} {label} | {}",
+        shown(line, if look.colour { write_harmless } else { write_colourless })
+    )
+}
+
+fn shown(line: &Value, write: fn(&mut Vec<u8>, &[u8])) -> String {
+    let mut message = Vec::new();
+    write(&mut message, text(line, "message").as_bytes());
+    String::from_utf8_lossy(&message).into_owned()
 }
 
 /// What it says, without its colours and with blanks for tabs.
 pub fn message(line: &Value) -> String {
-    let mut message = Vec::new();
-    write_colourless(&mut message, text(line, "message").as_bytes());
-    let mut parts = String::new();
-    for part in String::from_utf8_lossy(&message).split_inclusive('\t') {
-        parts += part.trim_end_matches('\t');
+    untabbed(&shown(line, write_colourless))
+}
+
+/// Blanks up to where terminals have their tab stops.
+pub fn untabbed(text: &str) -> String {
+    let mut blank = String::new();
+    for part in text.split_inclusive('\t') {
+        blank += part.trim_end_matches('\t');
         if part.ends_with('\t') {
-            parts += &" ".repeat(TAB - parts.chars().count() % TAB);
+            blank += &" ".repeat(TAB - width(&blank) % TAB);
         }
     }
-    parts
+    blank
 }
 
 /// `10min` ago, or a time as rinit writes it; since 1970.
@@ -167,8 +178,15 @@ mod tests {
     fn lines() {
         let line = json!({"time": "2026-01-31T12:00:00.012345Z", "unit": "web@2.service",
             "instance": "2", "stream": "stdout", "pid": 7, "message": "a\u{1b}[2Jb"});
-        let text = render(&line, |time| time.precise());
+        let text = render(&line, |time| time.precise(), Look::default());
         assert_eq!(text, "2026-01-31 12:00:00.012 web@2 | a\\x1b[2Jb");
+        // A service's colours reach whoever has colours, and no file.
+        let line = json!({"unit": "web.service", "message": "\u{1b}[31mred\u{1b}[0m\tx"});
+        let fancy = Look { colour: true, ..Look::default() };
+        let rendered = |look| render(&line, |time| time.short(), look);
+        assert_eq!(rendered(fancy), " web | \u{1b}[31mred\u{1b}[0m\tx\u{1b}[0m");
+        assert_eq!(rendered(Look::default()), " web | red\tx");
+        assert_eq!(untabbed("\u{1b}[31mred\u{1b}[0m\tx\t"), "\u{1b}[31mred\u{1b}[0m     x       ");
     }
 
     #[test]

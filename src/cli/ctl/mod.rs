@@ -32,6 +32,7 @@ pub mod wait;
 pub mod check;
 pub mod help;
 
+pub mod fit;
 pub mod screen;
 pub mod table;
 pub mod time;

@@ -39,6 +39,21 @@ pub fn memory(unit: &Properties) -> String {
     }
 }
 
+/// The cap of a unit; that of a service of several is each one's own.
+pub fn cap(unit: &Properties) -> Option<u64> {
+    known(unit, "MemoryMax").filter(|_| unit.names("Instances").is_empty())
+}
+
+/// `12.3M/64M`, the short of it.
+pub fn against_cap(unit: &Properties) -> String {
+    let current = known(unit, "MemoryCurrent").map(format_size);
+    match (current, cap(unit).map(format_size)) {
+        (None, None) => String::new(),
+        (Some(current), None) => current,
+        (current, Some(max)) => format!("{}/{max}", current.as_deref().unwrap_or("-")),
+    }
+}
+
 /// `3 (limit: 10)`.
 pub fn tasks(unit: &Properties) -> String {
     let limit = known(unit, "TasksMax").map_or(String::new(), |max| format!(" (limit: {max})"));

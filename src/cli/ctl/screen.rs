@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 
 use super::args::Options;
+use super::fit;
 use crate::unit::environment::Environment;
 
 /// What may be used.
@@ -22,6 +23,8 @@ pub struct Look {
     pub progress: bool,
     /// No symbols at all (`--plain`).
     pub plain: bool,
+    /// How wide the terminal is that standard output is; a glance is cut there, not a record.
+    pub columns: Option<usize>,
 }
 
 impl Look {
@@ -36,6 +39,7 @@ impl Look {
             unicode: out && !dumb && speaks_utf8(environment),
             progress: err && !dumb,
             plain: false,
+            columns: if out { columns() } else { None },
         }
     }
 
@@ -49,6 +53,7 @@ impl Look {
             unicode: self.unicode && fancy,
             progress: self.progress && fancy && !options.json,
             plain: options.plain,
+            columns: self.columns.filter(|_| fancy && !options.full),
         }
     }
 
@@ -68,10 +73,23 @@ impl Look {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
+    /// A line that a terminal shows on one line.
+    pub fn fitted(self, line: &str) -> String {
+        match self.columns {
+            Some(columns) => fit::fitted(line, columns, self.unicode),
+            None => line.to_owned(),
+        }
+    }
+
     /// Arrows and dashes that a message may hold, as they can be shown.
     pub fn symbols(self, text: &str) -> String {
         if self.unicode { text.to_owned() } else { text.replace('→', "->").replace('…', "...") }
     }
+}
+
+fn columns() -> Option<usize> {
+    let (columns, _) = ratatui::crossterm::terminal::size().ok()?;
+    (columns > 0).then_some(usize::from(columns))
 }
 
 /// Containers mostly have no locale at all, and terminals speak UTF-8: only who asks for
@@ -180,8 +198,14 @@ impl<'a> Screen<'a> {
 mod tests {
     use super::*;
 
-    const FANCY: Look =
-        Look { colour: true, colour_on_stderr: true, unicode: true, progress: true, plain: false };
+    const FANCY: Look = Look {
+        colour: true,
+        colour_on_stderr: true,
+        unicode: true,
+        progress: true,
+        plain: false,
+        columns: Some(80),
+    };
 
     #[test]
     fn options_take_away() {
@@ -189,6 +213,7 @@ mod tests {
         assert_eq!(FANCY.with(&options(false, false)), FANCY);
         assert_eq!(FANCY.with(&options(true, false)), Look { plain: true, ..Look::default() });
         assert!(!FANCY.with(&options(false, true)).progress);
+        assert_eq!(FANCY.with(&Options { full: true, ..Options::default() }).columns, None);
         assert_eq!(FANCY.paint(Tint::Bad, "x"), "\x1b[1;31mx\x1b[0m");
         assert_eq!(Look::default().paint(Tint::Bad, "x"), "x");
         assert_eq!(Look::default().symbols("a → b"), "a -> b");

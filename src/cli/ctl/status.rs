@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::connect::Session;
 use super::events::{self, line, recent};
 use super::failure::Failure;
+use super::fit::width;
 use super::instances;
 use super::list::text;
 use super::logs;
@@ -18,6 +19,9 @@ use super::show::one_or_many;
 use super::time::{Timestamp, ago, left};
 use super::{DONE, NOT_ACTIVE, names, resources};
 use crate::cli::diagnostics::one_line;
+
+/// Where the values of fields begin.
+pub const FIELD: usize = 13;
 
 /// The verb.
 pub fn status(
@@ -62,7 +66,7 @@ pub fn status(
             let gap = if at == 0 { "" } else { "\n" };
             let instances = instances::of(session, &properties)?;
             let mut text = render(&properties, &instances, &events, now(), screen.look);
-            text += &render_lines(&written);
+            text += &render_lines(&written, screen.look);
             screen.out(&format!("{gap}{text}"));
         }
     }
@@ -102,7 +106,7 @@ fn render(
     field("Tasks", resources::tasks(unit));
     field("Memory", resources::memory(unit));
     field("CPU", resources::cpu(unit));
-    field("CGroup", unit.text("ControlGroup").to_owned());
+    field("CGroup", control_group(unit, look));
     field("Stored fds", positive(unit.number("NFileDescriptorStore")));
     field("Roll", instances::roll(unit));
     field("Instances", instances::counts(unit, look));
@@ -118,15 +122,17 @@ fn render(
         let time = Timestamp::parse(events::text(event, "time"));
         let time = time.map_or_else(String::new, Timestamp::short);
         let own = events::text(event, "unit") == unit.text("Id");
-        text += &format!("{time} {}\n", line(event, !own, look));
+        text += &look.fitted(&format!("{time} {}", line(event, !own, look)));
+        text.push('\n');
     }
     text
 }
 
 /// What it wrote.
-fn render_lines(lines: &[Value]) -> String {
+fn render_lines(lines: &[Value], look: Look) -> String {
     let gap = if lines.is_empty() { "" } else { "\n" };
-    let lines = lines.iter().map(|line| logs::render(line, |time| time.short()) + "\n");
+    let line = |line| logs::untabbed(&logs::render(line, |time| time.short(), look));
+    let lines = lines.iter().map(|it| look.fitted(&line(it)) + "\n");
     gap.to_owned() + &lines.collect::<String>()
 }
 
@@ -175,12 +181,20 @@ fn active(unit: &Properties, now: Duration, look: Look) -> String {
     if !matches!(unit.text("Result"), "" | "success") {
         words += &format!(" (Result: {})", unit.text("Result"));
     }
-    let mut words = look.paint(Tint::of_active(state), &words);
+    let mut told = look.paint(Tint::of_active(state), &words);
     if let Some(since) = Timestamp::parse(unit.text("StateChangeTimestamp")) {
-        let span = now.saturating_sub(since.since_epoch());
-        words += &format!(" since {}; {}", since.full(), ago(span));
+        let ago = ago(now.saturating_sub(since.since_epoch()));
+        // How long ago it was matters most, so that is what stays on a narrow terminal.
+        let forms = [
+            format!(" since {}; {ago}", since.full()),
+            format!(" since {}; {ago}", since.short()),
+            format!("; {ago}"),
+        ];
+        let left = look.columns.map(|columns| columns.saturating_sub(FIELD + width(&words)));
+        let fits = |form: &&String| left.is_none_or(|left| width(form) <= left);
+        told += forms.iter().find(fits).map_or("", String::as_str);
     }
-    words
+    told
 }
 
 /// `stop under way`.
@@ -238,6 +252,18 @@ fn health(unit: &Properties, look: Look) -> String {
         "unhealthy" => look.paint(Tint::Bad, "unhealthy"),
         word => word.to_owned(),
     }
+}
+
+/// Of a path that is too long its end: there the unit is named.
+fn control_group(unit: &Properties, look: Look) -> String {
+    let path = unit.text("ControlGroup");
+    let most = look.columns.map_or(usize::MAX, |columns| columns.saturating_sub(FIELD));
+    let excess = path.chars().count().saturating_sub(most);
+    if excess == 0 {
+        return path.to_owned();
+    }
+    let mark = if look.unicode { "…" } else { "~" };
+    mark.chars().chain(path.chars().skip(excess + 1)).collect()
 }
 
 fn positive(number: u64) -> String {

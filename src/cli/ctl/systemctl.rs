@@ -184,6 +184,9 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment, screen: &mut Scr
             return FAILED;
         }
     };
+    if asked.common.full {
+        screen.look.columns = None;
+    }
     let opened = Session::open(&Options::default(), environment);
     let done = opened.and_then(|mut session| with_rinit(&asked, &mut session, screen));
     screen.clear_progress();

@@ -3,6 +3,7 @@
 //! **Invariant:** colours do not count as width, the last column has no trailing blanks, and
 //! what a unit's file says cannot move the cursor.
 
+use super::fit::width;
 use super::screen::{Look, Tint};
 use crate::cli::diagnostics::one_line;
 
@@ -47,10 +48,6 @@ pub fn render(rows: &[Vec<Cell>], look: Look) -> String {
     text
 }
 
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,12 +56,12 @@ mod tests {
     fn columns_are_aligned_whatever_their_colour() {
         let rows = [
             vec![Cell::new("UNIT"), Cell::new("ACTIVE"), Cell::new("")],
-            vec![Cell::new("ä.service"), Cell::tinted(Tint::Bad, "failed"), Cell::new("a\x1bb")],
+            vec![Cell::new("日.service"), Cell::tinted(Tint::Bad, "failed"), Cell::new("a\x1bb")],
         ];
-        let plain = "UNIT      ACTIVE\nä.service failed a\u{fffd}b\n";
+        let plain = "UNIT       ACTIVE\n日.service failed a\u{fffd}b\n";
         assert_eq!(render(&rows, Look::default()), plain);
         let coloured = render(&rows, Look { colour: true, ..Look::default() });
-        assert!(coloured.ends_with("ä.service \x1b[1;31mfailed\x1b[0m a\u{fffd}b\n"));
+        assert!(coloured.ends_with("日.service \x1b[1;31mfailed\x1b[0m a\u{fffd}b\n"));
         assert_eq!(render(&[], Look::default()), "");
     }
 }

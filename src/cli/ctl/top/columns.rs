@@ -5,17 +5,15 @@
 
 use std::time::Duration;
 
-use ratatui::text::Span;
-
 use super::model::{Branch, Row};
+use crate::cli::ctl::fit::{fitted, width};
 use crate::cli::ctl::instances;
 use crate::cli::ctl::properties::Properties;
-use crate::cli::ctl::resources::known;
+use crate::cli::ctl::resources::{against_cap, cap, known};
 use crate::cli::ctl::screen::{Look, Tint};
 use crate::cli::ctl::status;
 use crate::cli::ctl::time::{Timestamp, span};
 use crate::cli::diagnostics::one_line;
-use crate::unit::resources::format_size;
 
 /// From so many columns on there is room for whole words.
 const WIDE: usize = 120;
@@ -93,7 +91,7 @@ pub fn columns(rows: &[Row<'_>], now: Duration, width: usize, look: Look) -> Vec
     }
     for column in &mut columns {
         for cell in &mut column.cells {
-            cell.text = fitted(&cell.text, column.width, look);
+            cell.text = fitted(&cell.text, column.width, look.unicode);
         }
     }
     columns
@@ -128,26 +126,6 @@ fn shrink(columns: &mut Vec<Column>, width: usize) {
 fn total(columns: &[Column], width: usize) -> usize {
     let gap = gap(width);
     columns.iter().map(|column| column.width + gap).sum::<usize>().saturating_sub(gap)
-}
-
-/// So wide it is on a terminal.
-pub fn width(text: &str) -> usize {
-    Span::raw(text).width()
-}
-
-/// Cut, with a mark, if it is too long.
-pub fn fitted(text: &str, most: usize, look: Look) -> String {
-    if width(text) <= most {
-        return text.to_owned();
-    }
-    let mark = if look.unicode { "…" } else { "~" };
-    let (mut cut, mut left) = (String::new(), most.saturating_sub(mark.chars().count()));
-    for letter in text.chars() {
-        let Some(rest) = left.checked_sub(width(letter.encode_utf8(&mut [0; 4]))) else { break };
-        left = rest;
-        cut.push(letter);
-    }
-    if most == 0 { String::new() } else { cut + mark }
 }
 
 fn cell(text: impl Into<String>) -> Cell {
@@ -219,23 +197,14 @@ fn restarts(row: &Row<'_>, _: &Context) -> Cell {
 
 /// `12.3M/64M`.
 fn memory(row: &Row<'_>, _: &Context) -> Cell {
-    let current = known(row.unit, "MemoryCurrent").map(format_size);
-    match (current, cap(row.unit).map(format_size)) {
-        (None, None) => nothing(),
-        (None, Some(max)) => tinted(Tint::Faint, format!("-/{max}")),
-        (Some(current), None) => cell(current),
-        (Some(current), Some(max)) => {
-            let (tint, _) = share(row.unit).unwrap_or((Tint::None, 0));
-            let tint = if tint == Tint::Good { Tint::None } else { tint };
-            tinted(tint, format!("{current}/{max}"))
-        }
+    let tint = match share(row.unit) {
+        Some((tint, _)) if tint != Tint::Good => tint,
+        Some(_) | None => Tint::None,
+    };
+    match against_cap(row.unit) {
+        text if text.is_empty() => nothing(),
+        text => tinted(tint, text),
     }
-}
-
-/// The cap of a unit; that of a service of several is each one's own, and theirs is the row to
-/// see it in.
-fn cap(unit: &Properties) -> Option<u64> {
-    known(unit, "MemoryMax").filter(|_| unit.names("Instances").is_empty())
 }
 
 /// How near the cap it is, and so many of [`BAR`] letters.
@@ -294,26 +263,4 @@ fn description(row: &Row<'_>, _: &Context) -> Cell {
     ];
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     cell(words.join("; "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FANCY: Look =
-        Look { colour: true, colour_on_stderr: true, unicode: true, progress: true, plain: false };
-
-    #[test]
-    fn cut_to_fit() {
-        for (text, most, cut) in [
-            ("web", 3, "web"),
-            ("web", 2, "w…"),
-            ("web", 1, "…"),
-            ("web", 0, ""),
-            ("日本", 3, "日…"),
-        ] {
-            assert_eq!(fitted(text, most, FANCY), cut);
-        }
-        assert_eq!(fitted("web", 2, Look::default()), "w~");
-    }
 }

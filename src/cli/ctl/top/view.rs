@@ -12,10 +12,11 @@ use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Table, TableState};
 
-use super::columns::{self, Column, fitted};
+use super::columns::{self, Column};
 use super::keys::HELP;
 use super::model::{Mode, Model, Row};
 use super::tail::Entry;
+use crate::cli::ctl::fit;
 use crate::cli::ctl::screen::{Look, Tint};
 use crate::cli::ctl::time;
 
@@ -147,8 +148,8 @@ impl View {
         let why = model.tail.no_lines.as_ref();
         let why = why.map_or_else(String::new, |why| format!("; no lines: {why}"));
         let dash = if self.look.unicode { "─" } else { "-" };
-        let heading = fitted(&format!("{dash}{dash} {whose}{why} "), width, self.look);
-        let rest = width.saturating_sub(columns::width(&heading));
+        let heading = fit::fitted(&format!("{dash}{dash} {whose}{why} "), width, self.look.unicode);
+        let rest = width.saturating_sub(fit::width(&heading));
         let mut text = vec![Line::styled(heading + &dash.repeat(rest), self.style(Tint::Faint))];
         let entries = model.tail.last(count, model.followed());
         text.extend(entries.into_iter().map(|entry| self.entry(entry, width)));
@@ -164,8 +165,8 @@ impl View {
         };
         let (mark, tint) = if entry.written { (" |", Tint::Faint) } else { (":", Tint::Strong) };
         let label = format!("{time} {unit}{mark} ");
-        let left = width.saturating_sub(columns::width(&label));
-        let message = fitted(&self.look.symbols(&entry.message), left, self.look);
+        let left = width.saturating_sub(fit::width(&label));
+        let message = fit::fitted(&self.look.symbols(&entry.message), left, self.look.unicode);
         Line::from(vec![self.span(tint, label), self.span(entry.tint, message)])
     }
 
@@ -179,7 +180,9 @@ impl View {
                 format!("filter: {}_  (Enter keeps it, Esc forgets it)", model.filter)
             }
             (Mode::Browse | Mode::Help, Some((tint, note))) => {
-                return Line::from(self.span(*tint, fitted(note, usize::from(width), self.look)));
+                return Line::from(
+                    self.span(*tint, fit::fitted(note, usize::from(width), self.look.unicode)),
+                );
             }
             (Mode::Browse | Mode::Help, None) => {
                 let mut shown = vec!["r restart", "s stop", "S start", "l reload"];
@@ -188,14 +191,14 @@ impl View {
                 shown.extend(["/ filter", "? help", "q quit"]);
                 // What is no room for is in the help.
                 for rare in ["l reload", "/ filter", "S start", "f follow", "f all"] {
-                    if columns::width(&shown.join("  ")) > usize::from(width) {
+                    if fit::width(&shown.join("  ")) > usize::from(width) {
                         shown.retain(|key| *key != rare);
                     }
                 }
                 shown.join("  ")
             }
         };
-        Line::from(fitted(&text, usize::from(width), self.look))
+        Line::from(fit::fitted(&text, usize::from(width), self.look.unicode))
     }
 
     fn help(&self, frame: &mut Frame<'_>) {
@@ -249,7 +252,7 @@ fn ascii(text: &str) -> String {
 
 fn padded(column: &Column, row: Option<usize>) -> String {
     let text = row.and_then(|at| column.cells.get(at)).map_or(column.title, |cell| &cell.text);
-    let blanks = " ".repeat(column.width.saturating_sub(columns::width(text)));
+    let blanks = " ".repeat(column.width.saturating_sub(fit::width(text)));
     if column.right { blanks + text } else { text.to_owned() + &blanks }
 }
 

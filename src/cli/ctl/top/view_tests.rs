@@ -11,8 +11,14 @@ use ratatui::backend::TestBackend;
 use serde_json::{Value, json};
 
 const NOW: Duration = Duration::from_secs(1_795_269_789); // 2026-11-21 14:03:09
-const FANCY: Look =
-    Look { colour: true, colour_on_stderr: true, unicode: true, progress: true, plain: false };
+const FANCY: Look = Look {
+    colour: true,
+    colour_on_stderr: true,
+    unicode: true,
+    progress: true,
+    plain: false,
+    columns: None,
+};
 
 fn unit(name: &str, state: (&str, &str), extra: Value) -> Properties {
     let none = u64::MAX;
@@ -128,7 +134,7 @@ fn screen(model: &Model, width: u16, height: u16, look: Look) -> String {
         for cell in row {
             if skip == 0 {
                 line += cell.symbol();
-                skip = columns::width(cell.symbol());
+                skip = fit::width(cell.symbol());
             }
             skip = skip.saturating_sub(1);
         }
@@ -140,7 +146,7 @@ fn screen(model: &Model, width: u16, height: u16, look: Look) -> String {
 
 fn check(model: &Model, (width, height): (u16, u16), look: Look, expected: Expect) {
     let text = screen(model, width, height, look);
-    let longest = text.lines().map(columns::width).max();
+    let longest = text.lines().map(fit::width).max();
     assert!(longest <= Some(usize::from(width)), "wider than the screen:\n{text}");
     expected.assert_eq(&text);
 }
