@@ -76,7 +76,8 @@ fn the_machines_tree_is_used_where_it_is_mounted_writable() {
     let container = Container::run_units(image, &options, &[WEB, LEAKY]);
     let mut lines = container.follow();
     lines.wait_for_text("control groups (v1): one for each unit");
-    lines.wait_for_text("listening");
+    // The other stream, which may be earlier or later.
+    container.follow().wait_for_text("listening");
     for _ in 0..2 {
         let line = lines.wait_for_text("killed by the kernel for its memory");
         assert!(line.contains("leaky.service") && line.contains("MemoryMax=64M"), "{line}");
