@@ -32,6 +32,8 @@ pub struct Setup {
     pub never_gives_up: bool,
     /// rinit: the unit is `uvicorn --workers 4` itself.
     pub is_one_unit: bool,
+    /// rinit: the cap of each worker; the others have none.
+    pub memory_max: Option<&'static str>,
     /// The app's `behaviour` when the subject starts.
     pub behaviour: String,
 }
@@ -163,6 +165,7 @@ fn unit(subject: Subject, setup: &Setup, address: SocketAddr) -> String {
     } else {
         ("", "")
     };
+    let cap = setup.memory_max.map(|cap| format!("MemoryMax = \"{cap}\"\n")).unwrap_or_default();
     let (ready, reuse, health) = if subject == Subject::RinitSteered {
         ("", "ReusePort = true\n", "[Health]\nHttp = \"/healthz\"\n")
     } else {
@@ -174,7 +177,7 @@ fn unit(subject: Subject, setup: &Setup, address: SocketAddr) -> String {
          ExecStart = \"uvicorn workers:app --fd 3 --loop {event_loop} --log-level warning --no-access-log\"\n\
          Instances = {WORKERS}\n\
          Restart = \"always\"\n\
-         {delay}{ready}\
+         {delay}{ready}{cap}\
          RollingUpdate = {{ MonitorSec = \"1s\" }}\n\
          [Socket]\n\
          ListenStream = \"{address}\"\n\

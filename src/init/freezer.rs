@@ -24,7 +24,8 @@ use crate::sys::{Pid, activity, proc, proc_sockets};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
-/// From SIGSTOP to the look: all of its threads stand by then.
+/// From SIGSTOP to the look at the latest: all of its threads stand by then. Its SIGCHLD brings us
+/// back earlier as a rule.
 const SETTLE: Duration = Duration::from_millis(5);
 
 /// How long it runs between two tries, at first: it reads what was unread.
@@ -64,6 +65,8 @@ struct Frozen {
     unit: UnitName,
     /// Of the sockets that it accepts from.
     ports: Vec<u16>,
+    /// The connections on them just before it was sent SIGSTOP.
+    known: BTreeSet<u64>,
     step: Step,
     tries: u32,
     /// When it goes on at the latest.
@@ -83,7 +86,8 @@ impl Freezer {
         let visible = ports.iter().all(|port| tcp_diag::connections(*port).is_ok());
         if visible {
             let (unit, step, ends) = (unit.clone(), Step::Runs(now), now.after(AT_MOST));
-            self.frozen.push(Frozen { unit, ports, step, tries: 0, ends });
+            let known = BTreeSet::new();
+            self.frozen.push(Frozen { unit, ports, known, step, tries: 0, ends });
         }
         visible
     }
@@ -121,7 +125,7 @@ impl Freezer {
         members: &mut Members,
         table: &ProcessTable,
     ) -> Option<UnitName> {
-        let due = |frozen: &&mut Frozen| frozen.deadline() <= now;
+        let due = |frozen: &&mut Frozen| frozen.deadline() <= now || frozen.has_stopped(table);
         for frozen in self.frozen.iter_mut().filter(due) {
             frozen.step = frozen.next(now, sockets, members, table);
             if frozen.step == Step::Told {
@@ -160,13 +164,20 @@ impl Frozen {
         }
         match self.step {
             Step::Runs(_) => {
+                self.known = self.connections().map(|connection| connection.cookie).collect();
                 members.signal_unit(table, &self.unit, Signal::STOP);
                 Step::Stops(now.after(SETTLE))
             }
-            Step::Stops(_) if self.is_settled(sockets, members, table) => {
-                Step::Held { look: now.after(LOOK), since: now }
+            Step::Stops(at) => {
+                let pids = self.pids(members, table);
+                if now < at && !pids.iter().all(|pid| stands(*pid)) {
+                    Step::Stops(at) // its main process was the first
+                } else if self.is_settled(&pids, sockets) {
+                    Step::Held { look: now.after(LOOK), since: now }
+                } else {
+                    self.run_on(now, members, table)
+                }
             }
-            Step::Stops(_) => self.run_on(now, members, table),
             Step::Held { since, .. } => {
                 if self.has_unread(&self.pids(members, table)) {
                     return self.run_on(now, members, table); // a kept connection spoke
@@ -191,6 +202,16 @@ impl Frozen {
         Step::Runs(now.after(run))
     }
 
+    /// Whether its main process stands already.
+    fn has_stopped(&self, table: &ProcessTable) -> bool {
+        let mut children = table.of_unit(&self.unit).filter(|process| !process.exited);
+        matches!(self.step, Step::Stops(_)) && children.all(|process| stands(process.pid))
+    }
+
+    fn connections(&self) -> impl Iterator<Item = Connection> {
+        self.ports.iter().flat_map(|port| tcp_diag::connections(*port)).flatten()
+    }
+
     fn pids(&self, members: &mut Members, table: &ProcessTable) -> Vec<Pid> {
         let children = table.of_unit(&self.unit).filter(|process| !process.exited);
         let others = members.living_of(&self.unit, table);
@@ -198,14 +219,13 @@ impl Frozen {
     }
 
     /// Whether it is still, has read every connection that it accepted, and is about to accept
-    /// none: it would when it goes on if it had been told of one, or was at work.
-    fn is_settled(&self, sockets: &Holder, members: &mut Members, table: &ProcessTable) -> bool {
-        let pids = self.pids(members, table);
-        let stands = |stat: proc::Stat| matches!(stat.state, b'T' | b't') || !stat.is_alive();
-        let stands = |pid: &Pid| proc::stat(*pid).is_none_or(stands);
+    /// none: it would when it goes on if it had been told of one, or was at work. One that came
+    /// between our look and its stop may have ended its wait, though a sibling was faster.
+    fn is_settled(&self, pids: &[Pid], sockets: &Holder) -> bool {
         let worked = |pid: &Pid| activity::was_at_work(*pid).unwrap_or(false);
-        let idle = pids.iter().all(stands) && !pids.iter().any(worked);
-        idle && !sockets.shared_queues(&self.unit) && !self.has_unread(&pids)
+        let idle = pids.iter().all(|pid| stands(*pid)) && !pids.iter().any(worked);
+        let told = self.connections().any(|connection| !self.known.contains(&connection.cookie));
+        idle && !told && !sockets.shared_queues(&self.unit) && !self.has_unread(pids)
     }
 
     /// Whether these processes have a connection that they have not read.
@@ -218,7 +238,12 @@ impl Frozen {
             Ok(own) => own.iter().any(|sockets| sockets.contains(&connection.inode)),
             Err(_) => true,
         };
-        let connections = self.ports.iter().flat_map(|port| tcp_diag::connections(*port));
-        connections.flatten().any(|connection| connection.is_unread() && counts(&connection))
+        self.connections().any(|connection| connection.is_unread() && counts(&connection))
     }
+}
+
+/// Whether a process is stopped, or gone.
+fn stands(pid: Pid) -> bool {
+    let stands = |stat: proc::Stat| matches!(stat.state, b'T' | b't') || !stat.is_alive();
+    proc::stat(pid).is_none_or(stands)
 }

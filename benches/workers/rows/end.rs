@@ -25,14 +25,6 @@ pub const UNDER_LOAD: Row = Row {
 
 pub const PARENT: Row = Row { key: "parent", title: "the parent killed", measure: measure_parent };
 
-pub const LEAK: Row = Row {
-    key: "leak",
-    title: "one worker leaks",
-    // Until rinit has MemoryMax= there is nothing to measure: the servers have no cap at all
-    // (granian's, by the half minute, is off by default).
-    measure: |_, _| Ok("no cap".into()),
-};
-
 fn slow_requests(group: &Group, seconds: u64) -> Result<Load, String> {
     let limit = Duration::from_secs(seconds + 30);
     let path = format!("/slow?seconds={seconds}");
@@ -109,8 +101,11 @@ fn killed_parent_in_a_unit(options: &Options, subject: Subject) -> Cell {
     let rinit = group.manager();
     // Not its workers alone: the orphans become rinit's own children, and are no successor.
     let old: Vec<i32> = processes::below(rinit).iter().map(|process| process.pid).collect();
-    let parent = processes::below(rinit).into_iter().find(|process| process.parent == rinit);
-    let parent = parent.ok_or("the unit has no process")?.pid;
+    // rinit has another child, which keeps the log.
+    let workers: Vec<i32> = group.workers().iter().map(|worker| worker.pid).collect();
+    let parent =
+        processes::below(rinit).iter().find(|p| workers.contains(&p.pid)).map(|p| p.parent);
+    let parent = parent.ok_or("the unit has no worker")?;
     let begin = Instant::now();
     processes::signal(parent, Signal::SIGKILL);
     let is_next =

@@ -4,6 +4,7 @@ mod block;
 mod crash;
 mod end;
 mod kill;
+mod leak;
 mod reload;
 mod speed;
 
@@ -44,7 +45,7 @@ pub const ROWS: &[Row] = &[
     end::SLOW_REQUEST,
     end::UNDER_LOAD,
     end::PARENT,
-    end::LEAK,
+    leak::LEAK,
     reload::STREAM,
     speed::UVLOOP,
     speed::ASYNCIO,
