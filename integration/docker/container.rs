@@ -109,14 +109,20 @@ impl Container {
 
     /// Connects to a server inside, on its own loopback.
     pub fn connect(&self, port: u16) -> TcpStream {
+        let connect = move || TcpStream::connect(("127.0.0.1", port));
+        self.inside(connect).expect("connect to the container")
+    }
+
+    /// Calls this in the container's network; what it opened or started stays there.
+    pub fn inside<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T {
         let pid = self.inspect("{{.State.Pid}}");
         let namespace = File::open(format!("/proc/{pid}/ns/net")).expect("the network namespace");
-        // A thread of its own changes over and ends; the connection stays where it was made.
-        let connecting = thread::spawn(move || {
+        // A thread of its own changes over and ends.
+        let inside = thread::spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("enter the container's network");
-            TcpStream::connect(("127.0.0.1", port)).expect("connect to the container")
+            call()
         });
-        connecting.join().expect("the connecting thread")
+        inside.join().expect("the thread in the container's network")
     }
 }
 

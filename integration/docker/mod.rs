@@ -20,3 +20,4 @@ mod interactive;
 mod memory;
 mod podman;
 mod unit_mode;
+mod workers;
