@@ -43,7 +43,6 @@ use crate::sys::exec::{ExecState, Starting};
 use crate::sys::reap::{self, Peeked};
 use crate::sys::signals::SignalFd;
 use crate::sys::{Pid, clock, memory, proc_memory, terminal};
-use crate::unit::load::Container;
 use crate::unit::process::{ExitStatus, Signal};
 
 const SIGNALS: Token = Token(0);
@@ -162,15 +161,14 @@ impl Shell {
         let mut signals = SignalFd::open()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let server = Server::new(poll.registry().try_clone()?, FIRST_CLIENT);
-        let room = Container::read().room;
         let connections = Connections::new(poll.registry().try_clone()?, FIRST_HTTP);
         Ok(Shell {
             manager,
             table: ProcessTable::default(),
             members: Members::new(),
-            memory: Memory::new(room.memory),
+            memory: Memory::default(),
             watchdog: Watchdog::default(),
-            container_oom: ContainerOom::open(room),
+            container_oom: ContainerOom::default(),
             report,
             spawner,
             sockets: Holder::default(),
@@ -505,6 +503,7 @@ impl Shell {
 
     /// The one place that waits.
     fn wait(&mut self, events: &mut Events) {
+        self.container_oom.begin();
         if let Some(warning) = self.members.warning() {
             self.report.message(Level::Warn, warning);
         }

@@ -61,7 +61,7 @@ impl Shell {
         if !expendable || service.exec.oom_score_adjust.is_some() {
             return None;
         }
-        let own = if self.spawner.oom_protected { 0 } else { self.memory.own_oom_score? };
+        let own = if self.spawner.oom_protected { 0 } else { self.memory.own_oom_score()? };
         (own < SCORE_MAX).then_some((own + EXPENDABLE).min(SCORE_MAX))
     }
 }

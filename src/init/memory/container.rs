@@ -6,6 +6,7 @@
 //! death by SIGKILL that nobody here sent, after which the number has grown, is such a kill.
 //! **Invariant:** without the file nothing is claimed.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -14,35 +15,33 @@ use crate::init::event_loop::Shell;
 use crate::manager::event::{Event, OomKill, OomKiller};
 use crate::manager::time::Timestamp;
 use crate::sys::Pid;
-use crate::unit::budget::Room;
-use crate::unit::load::oom_counter;
+use crate::unit::load::{Container, oom_counter};
 use crate::unit::process::{ExitStatus, Signal};
 
 /// So long may a victim take to die.
 const DYING: Duration = Duration::from_secs(2);
 
 /// The kernel's count, and how much of it is explained.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ContainerOom {
+    begun: bool,
     counter: Option<File>,
     seen: u64,
     /// Whose death was told and is not handled yet.
     told: Option<Pid>,
     /// Until when kills that nobody's death explains are waited for.
     waits_until: Option<Timestamp>,
-    limit: Option<u64>,
+    limit: OnceCell<Option<u64>>,
 }
 
 impl ContainerOom {
-    /// Counts from now on.
-    pub fn open(room: Room) -> ContainerOom {
-        ContainerOom::of(oom_counter(), room.memory.filter(|_| room.limited))
-    }
-
-    fn of(counter: Option<File>, limit: Option<u64>) -> ContainerOom {
-        let mut oom = ContainerOom { counter, seen: 0, told: None, waits_until: None, limit };
-        oom.seen = oom.count().unwrap_or(0);
-        oom
+    /// Counts from now on, unless it does already: once the first command is started, which does
+    /// not wait for it, and before we move into a cgroup of our own.
+    pub fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.counter = oom_counter();
+            self.seen = self.count().unwrap_or(0);
+        }
     }
 
     fn count(&self) -> Option<u64> {
@@ -69,7 +68,8 @@ impl ContainerOom {
 
     /// What the container may have, where that is limited.
     pub fn limit(&self) -> Option<u64> {
-        self.limit
+        let read = || Some(Container::read().room).filter(|room| room.limited)?.memory;
+        *self.limit.get_or_init(read)
     }
 
     /// The dead process is reaped: its pid means nothing any more.
@@ -117,7 +117,7 @@ impl Shell {
         if !self.container_oom.explains(pid) {
             return None;
         }
-        let limit = self.container_oom.limit;
+        let limit = self.container_oom.limit();
         let kill = OomKill { by: OomKiller::Container, limit, peak: None };
         Some(Event::OomKill { unit, kill })
     }
@@ -142,7 +142,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let set = |count: u64| std::fs::write(file.path(), format!("oom_kill {count}\n")).unwrap();
         set(7);
-        let mut oom = ContainerOom::of(Some(File::open(file.path()).unwrap()), None);
+        let counter = Some(File::open(file.path()).unwrap());
+        let mut oom = ContainerOom { counter, seen: 7, ..ContainerOom::default() };
         assert!(!oom.explains(1), "what was killed before is nobody's");
         set(9);
         assert!(oom.explains(1));
@@ -167,6 +168,6 @@ mod tests {
 
     #[test]
     fn without_a_counter_nothing_is_claimed() {
-        assert!(!ContainerOom::of(None, None).explains(1));
+        assert!(!ContainerOom::default().explains(1));
     }
 }

@@ -12,11 +12,14 @@ mod shell;
 mod watch;
 mod watchdog;
 
+use std::cell::OnceCell;
+
 pub use container::ContainerOom;
 pub use watchdog::Watchdog;
 
 pub use crate::control::usage::Usage;
 use crate::sys::proc_memory;
+use crate::unit::load::Container;
 use crate::unit::resources::{Amount, MemoryEnforce, Resources};
 use crate::unit::{Unit, UnitName};
 use groups::Groups;
@@ -52,21 +55,24 @@ impl Rung {
 /// What is known of the units' limits, beside the loop.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// What the container may have, in bytes: of this `MemoryMax=25%` is a share.
-    pub(super) total: Option<u64>,
+    /// What the container may have, in bytes, once somebody wanted to know.
+    total: OnceCell<Option<u64>>,
     /// Whether the kernel merges pages, once somebody wanted to know.
     can_merge: Option<bool>,
-    /// Our own `oom_score_adj`.
-    own_oom_score: Option<i32>,
+    /// Our own `oom_score_adj`, once somebody wanted to know.
+    own_oom_score: OnceCell<Option<i32>>,
     /// The control groups.
     pub(super) groups: Groups,
 }
 
 impl Memory {
-    /// In a container with so much memory.
-    pub fn new(total: Option<u64>) -> Memory {
-        let own_oom_score = proc_memory::own_oom_score_adjust();
-        Memory { total, can_merge: None, own_oom_score, groups: Groups::default() }
+    /// What the container may have, in bytes: of this `MemoryMax=25%` is a share.
+    pub(super) fn total(&self) -> Option<u64> {
+        *self.total.get_or_init(|| Container::read().room.memory)
+    }
+
+    fn own_oom_score(&self) -> Option<i32> {
+        *self.own_oom_score.get_or_init(proc_memory::own_oom_score_adjust)
     }
 
     /// By what the limits of a unit hold; [`Rung::None`] for one that has none.
@@ -85,7 +91,7 @@ impl Memory {
 
     /// `MemoryMax=` and `MemoryHigh=` of a unit in bytes.
     pub fn limits(&self, resources: &Resources) -> (Option<u64>, Option<u64>) {
-        let bytes = |amount: Option<Amount>| amount?.bytes(self.total);
+        let bytes = |amount: Option<Amount>| amount?.bytes(self.total());
         (bytes(resources.memory_max), bytes(resources.memory_high))
     }
 

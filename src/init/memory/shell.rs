@@ -29,6 +29,9 @@ impl Shell {
         units: &[Arc<Unit>],
         slices: &Slices,
     ) -> Result<(), String> {
+        if !slices.is_empty() || units.iter().any(|unit| unit.service.resources.is_some()) {
+            self.container_oom.begin(); // not in a cgroup that we moved into
+        }
         for note in self.memory.groups.settle(units, slices)? {
             match note {
                 Note::Info(text) => self.report.message(Level::Info, text),
@@ -40,7 +43,8 @@ impl Shell {
 
     /// The doors of the group that a process of the unit is to enter.
     pub(in crate::init) fn enter_group(&mut self, unit: &Unit) -> Result<Vec<CString>, SpawnError> {
-        let (mut notes, total) = (Vec::new(), self.memory.total);
+        let limited = unit.service.resources.is_some();
+        let (mut notes, total) = (Vec::new(), limited.then(|| self.memory.total()).flatten());
         let registry = self.poll.registry();
         let entered = self.memory.groups.enter(unit, total, registry, FIRST_GROUP, &mut notes);
         for note in notes {

@@ -227,6 +227,8 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::OnceCell;
+
     use super::super::measure::Kind;
     use super::*;
     use crate::unit::resources::Amount;
@@ -278,7 +280,7 @@ mod tests {
             (Rlimit, recycle, (None, Some(50))),
             (Nothing, none, (None, None)),
         ];
-        let memory = Memory::new(Some(200));
+        let memory = Memory { total: OnceCell::from(Some(200)), ..Memory::default() };
         for (enforce, high_action, expected) in rows {
             let mut unit = Unit::new(name("web.service"));
             unit.service.resources = Some(Box::new(Resources {
