@@ -11,7 +11,7 @@
 //! whoever is in here is continued by [`Freezer::thaw`], after the manager's signals: once the
 //! manager said [`Action::Resume`](crate::manager::event::Action::Resume), at [`AT_MOST`] else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ use super::members::Members;
 use super::processes::ProcessTable;
 use super::sockets::{Holder, LOOK};
 use crate::manager::time::Timestamp;
+use crate::sys::activity::{self, Call};
 use crate::sys::tcp_diag::{self, Connection};
-use crate::sys::{Pid, activity, proc, proc_sockets};
+use crate::sys::{Pid, proc, proc_sockets};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
@@ -33,6 +34,9 @@ const RUN: Duration = Duration::from_millis(10);
 
 /// So often that time is doubled: on a busy machine it does not get a processor at once.
 const DOUBLINGS: u32 = 3;
+
+/// After so many tries somebody connects all the time, and that alone is no reason to wait.
+const STRICT: u32 = 12;
 
 /// How long it stays still: a tenth of a second is how long the loops of uvicorn and gunicorn
 /// sleep before they look at their signal flag, so that they look at it first when they go on.
@@ -65,8 +69,10 @@ struct Frozen {
     unit: UnitName,
     /// Of the sockets that it accepts from.
     ports: Vec<u16>,
-    /// The connections on them just before it was sent SIGSTOP.
-    known: BTreeSet<u64>,
+    /// Before it was sent SIGSTOP: in which calls its processes slept, and which connections had
+    /// been accepted, whether by it or by a sibling.
+    calls: BTreeMap<Pid, Call>,
+    accepted: BTreeSet<u64>,
     step: Step,
     tries: u32,
     /// When it goes on at the latest.
@@ -86,8 +92,8 @@ impl Freezer {
         let visible = ports.iter().all(|port| tcp_diag::connections(*port).is_ok());
         if visible {
             let (unit, step, ends) = (unit.clone(), Step::Runs(now), now.after(AT_MOST));
-            let known = BTreeSet::new();
-            self.frozen.push(Frozen { unit, ports, known, step, tries: 0, ends });
+            let (calls, accepted) = (BTreeMap::new(), BTreeSet::new());
+            self.frozen.push(Frozen { unit, ports, calls, accepted, step, tries: 0, ends });
         }
         visible
     }
@@ -164,7 +170,9 @@ impl Frozen {
         }
         match self.step {
             Step::Runs(_) => {
-                self.known = self.connections().map(|connection| connection.cookie).collect();
+                if !self.sleeps(members, table) {
+                    return self.later(now);
+                }
                 members.signal_unit(table, &self.unit, Signal::STOP);
                 Step::Stops(now.after(SETTLE))
             }
@@ -197,9 +205,24 @@ impl Frozen {
     /// It goes on, and is tried again.
     fn run_on(&mut self, now: Timestamp, members: &mut Members, table: &ProcessTable) -> Step {
         members.signal_unit(table, &self.unit, Signal::CONT);
+        self.later(now)
+    }
+
+    fn later(&mut self, now: Timestamp) -> Step {
         let run = RUN.saturating_mul(1 << self.tries.min(DOUBLINGS));
         self.tries += 1;
         Step::Runs(now.after(run))
+    }
+
+    /// Whether all of it sleeps; it is noted what is compared with later.
+    fn sleeps(&mut self, members: &mut Members, table: &ProcessTable) -> bool {
+        let pids = self.pids(members, table);
+        let sleeps = |stat: proc::Stat| stat.state == b'S' || !stat.is_alive();
+        self.calls = pids.iter().map(|pid| (*pid, activity::call(*pid))).collect();
+        let accepted = self.connections().filter(|connection| connection.inode != 0);
+        self.accepted = accepted.map(|connection| connection.cookie).collect();
+        let calls = self.calls.values().all(|call| *call != Call::Nowhere);
+        calls && pids.iter().all(|pid| proc::stat(*pid).is_none_or(sleeps))
     }
 
     /// Whether its main process stands already.
@@ -219,13 +242,20 @@ impl Frozen {
     }
 
     /// Whether it is still, has read every connection that it accepted, and is about to accept
-    /// none: it would when it goes on if it had been told of one, or was at work. One that came
-    /// between our look and its stop may have ended its wait, though a sibling was faster.
+    /// none: it would when it goes on if it was at work, or if its wait was over because somebody
+    /// had connected. That is not seen in /proc; but then the connection is in the queue, or a
+    /// sibling has accepted it since we looked.
     fn is_settled(&self, pids: &[Pid], sockets: &Holder) -> bool {
-        let worked = |pid: &Pid| activity::was_at_work(*pid).unwrap_or(false);
-        let idle = pids.iter().all(|pid| stands(*pid)) && !pids.iter().any(worked);
-        let told = self.connections().any(|connection| !self.known.contains(&connection.cookie));
-        idle && !told && !sockets.shared_queues(&self.unit) && !self.has_unread(pids)
+        let waits = |pid: &Pid| match self.calls.get(pid) {
+            Some(call) => activity::call(*pid) == *call,
+            None => activity::call(*pid) != Call::Nowhere,
+        };
+        let strict = self.tries < STRICT;
+        let is_new = |it: Connection| strict && !self.accepted.contains(&it.cookie);
+        let idle = pids.iter().all(|pid| stands(*pid) && waits(pid));
+        idle && !self.connections().any(is_new)
+            && !sockets.shared_queues(&self.unit)
+            && !self.has_unread(pids)
     }
 
     /// Whether these processes have a connection that they have not read.
