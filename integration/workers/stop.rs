@@ -9,14 +9,18 @@ use crate::require;
 
 const SLOW_REQUESTS: u64 = 4;
 
-/// Requests of five seconds, all of them in some worker's hands when this returns.
+/// Requests that last until [`release`], all of them in some worker's hands when this returns.
 fn slow_requests(workers: &Workers) -> Load {
-    let plan = Plan::new(workers.address).path("/slow?seconds=5").timeout(PATIENCE);
+    let plan = Plan::new(workers.address).path("/hold").timeout(PATIENCE);
     let slow = Load::start(plan.rate(100).requests(SLOW_REQUESTS)).unwrap();
     let port = workers.address.port();
     let held = || workers.up().iter().map(|worker| in_hands(worker.pid, port).len()).sum::<usize>();
     look_until("the slow requests to be accepted", || held() >= SLOW_REQUESTS as usize);
     slow
+}
+
+fn release(workers: &Workers) {
+    std::fs::write(workers.rinit.path("release"), "").unwrap();
 }
 
 fn term_under_load(drain: &str) {
@@ -29,6 +33,7 @@ fn term_under_load(drain: &str) {
     workers.rinit.signal(libc::SIGTERM);
     let refused = load.wait(PATIENCE, |tally| tally.count(Kind::Refused) > 0);
     assert!(refused, "the port is closed in the end: {}", load.tally());
+    release(&workers);
     workers.rinit.wait().assert_code(0);
     let (tally, slow) = (load.stop(), slow.finish());
     assert_eq!((slow.ok, slow.failed()), (SLOW_REQUESTS, 0), "{slow}");

@@ -107,6 +107,14 @@ async def fail_health(ill: bool = True) -> Response:
     return answer(f"{os.getpid()}\n")
 
 
+@app.get("/hold")
+async def hold() -> Response:
+    """Answers once the file `release` is in $APP_STATE."""
+    while not (STATE / "release").exists():
+        await asyncio.sleep(0.05)
+    return answer("released\n")
+
+
 @app.get("/slow")
 async def slow(seconds: float = 1.0) -> Response:
     await asyncio.sleep(seconds)
