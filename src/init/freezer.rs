@@ -105,11 +105,13 @@ impl Freezer {
         }
     }
 
-    /// Nobody waits for it any more: it goes on with [`Freezer::thaw`].
-    pub fn resume(&mut self, unit: &UnitName) {
-        for frozen in self.frozen.iter_mut().filter(|frozen| frozen.unit == *unit) {
-            frozen.step = Step::Over;
-        }
+    /// Nobody waits for it any more: it goes on with [`Freezer::thaw`]. After how many tries in vain,
+    /// where it was not still.
+    pub fn resume(&mut self, unit: &UnitName) -> Option<u32> {
+        let frozen = self.frozen.iter_mut().find(|frozen| frozen.unit == *unit)?;
+        let told = frozen.step == Step::Told;
+        frozen.step = Step::Over;
+        (!told).then_some(frozen.tries)
     }
 
     /// Lets those go on who have to, after the signals of this event.

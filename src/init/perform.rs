@@ -78,7 +78,14 @@ impl Shell {
             }
             Action::Resume { unit } => {
                 self.sockets.resume(&unit);
-                self.freezer.resume(&unit);
+                let lives = self.table.of_unit(&unit).any(|process| !process.exited);
+                if let Some(tries) = self.freezer.resume(&unit).filter(|_| lives) {
+                    let text = format!(
+                        "{unit}: was at work whenever it was looked at ({tries} times); it is told to \
+                         stop now, and may close connections that it accepted meanwhile"
+                    );
+                    self.report.message(Level::Info, text);
+                }
             }
             Action::Load => {
                 self.upward.reloading(now());
