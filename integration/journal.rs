@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read, Write};
 
-use crate::harness::{Outcome, Rinit, Running, processes};
+use crate::harness::{Event, Outcome, Rinit, Running, processes};
 
 /// Lines that the probe's `lines` writes.
 const LINES: usize = 60_000;
@@ -263,6 +263,32 @@ fn lines_are_remembered() {
     assert_eq!(next()["message"], "told");
     rinit.terminate().assert_code(0);
     assert_eq!(following.wait().unwrap().code(), Some(0));
+}
+
+/// Who replaces an instance has its name in the end, in the journal too.
+#[test]
+fn a_replacement_has_the_name_of_its_place() {
+    let roll = "Instances = 1\nRollingUpdate = { Order = \"start-first\", MonitorSec = 0 }";
+    let setup = Rinit::subreaper().options(&["--socket", "@dir@/socket"]);
+    let mut rinit = setup.service("web", "say-on USR1 told say ready wait", roll).start();
+    let first = rinit.wait_start("web@1", "ExecStart").number("pid");
+    rinit.wait_line("ready");
+    let socket = rinit.path("socket");
+    let ctl = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rinitctl"));
+        let output = command.arg("--socket").arg(&socket).args(arguments).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    ctl(&["restart", "web"]);
+    let is_next = |event: &Event| event.text("role") == "ExecStart" && event.number("pid") != first;
+    let next =
+        rinit.wait_event("its successor", |event| event.text("event") == "start" && is_next(event));
+    rinit.wait_line("ready");
+    processes::kill(next.number("pid").unwrap() as i32, libc::SIGUSR1);
+    rinit.wait_line("told");
+    let text = ctl(&["logs", "web@1", "-n", "1"]);
+    assert!(text.ends_with(" web@1 | told\n"), "{text}");
+    rinit.terminate().assert_code(0);
 }
 
 /// `ReadyLogPattern=`: a line makes a service ready, and nothing else does.

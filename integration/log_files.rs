@@ -68,6 +68,20 @@ fn lines_go_into_a_file_too() {
     assert_eq!(mode(&outcome.path("log/deep/web.log")), 0o640);
 }
 
+/// What stdout does not take yet is not in the file either, and then it is there once.
+#[test]
+fn a_stalled_stdout_doubles_no_line() {
+    let file = "LogFile = \"@dir@/web.log\"";
+    let setup = Rinit::pid1().plain().unread_stdout().service("web", "lines 5000", file);
+    let mut rinit = setup.start();
+    rinit.wait_stderr("started, pid");
+    let text = std::io::read_to_string(rinit.read_stdout()).unwrap();
+    let outcome = rinit.wait();
+    outcome.assert_code(0);
+    let lines = outcome.lines_of("web.log");
+    assert!(lines.iter().map(|line| bare(line)).eq(text.lines()), "as on stdout, once each");
+}
+
 /// With JSON the file has JSON.
 #[test]
 fn a_file_of_json() {

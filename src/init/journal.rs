@@ -313,6 +313,16 @@ impl Journal {
     fn give_orders(&mut self, registry: &Registry) -> bool {
         let Some(process) = &mut self.process else { return self.orders.is_empty() };
         let mut has_room = true;
+        // Streams that are still to be opened have their new names already.
+        self.orders.make_contiguous().sort_by_key(|order| !matches!(order, Queued::Rename(..)));
+        while has_room && let Some(Queued::Rename(from, to)) = self.orders.front() {
+            let order = Order::Rename { from: from.to_string(), to: to.to_string() };
+            match process.tell(&order, None) {
+                Ok(true) => drop(self.orders.pop_front()),
+                Ok(false) => has_room = false,
+                Err(_) => return true, // it is gone: its successor is told all
+            }
+        }
         while has_room && let Some((id, held)) = self.streams.range(self.told + 1..).next() {
             let (id, source) = (*id, held.source.clone());
             let extras = held.extras.as_ref().map(|extras| Box::new(extras.0.clone()));
@@ -320,15 +330,12 @@ impl Journal {
             match process.tell(&order, Some(held.pipe.as_fd())) {
                 Ok(true) => self.told = id,
                 Ok(false) => has_room = false,
-                Err(_) => return true, // it is gone: its successor is told all
+                Err(_) => return true,
             }
         }
         while has_room && let Some(order) = self.orders.front() {
             let sent = match order {
-                Queued::Rename(from, to) => {
-                    let order = Order::Rename { from: from.to_string(), to: to.to_string() };
-                    process.tell(&order, None)
-                }
+                Queued::Rename(..) => Ok(true), // told already
                 Queued::Failed(unit) => {
                     process.tell(&Order::Failed { unit: unit.to_string() }, None)
                 }

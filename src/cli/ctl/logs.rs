@@ -22,8 +22,11 @@ use crate::unit::timespan::parse_timespan;
 /// With --follow, and no number said, so many lines from before are shown.
 const FOLLOWED: usize = 10;
 
-/// A connection that ends earlier, and without a line, was not taken over by the journal.
+/// A connection that ends earlier, and without a line, was not taken over by the journal: it is
+/// dying, or has clients enough. So often that is tried again, later and later.
 const REFUSAL: Duration = Duration::from_millis(100);
+const REFUSALS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long the journal may take to show a few lines.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -48,17 +51,20 @@ pub fn logs(
     let mut request = Request { units, lines, since, follow: arguments.follow };
     let deadline = session.deadline();
     let mut asked = request.ask(session)?;
-    let mut is_taken = false;
+    let mut refusals = 0;
     while !screen.is_gone() {
         let reply = match session.client().reply(deadline) {
             Ok(reply) => reply.parameters,
             Err(CallError::TimedOut) => return Ok(TIMED_OUT),
             // The journal has died, and its successor takes over; or it takes nobody more.
             Err(CallError::Closed | CallError::Io(_))
-                if arguments.follow && (is_taken || asked.elapsed() > REFUSAL) =>
+                if arguments.follow && refusals < REFUSALS =>
             {
+                let is_refusal = asked.elapsed() < REFUSAL;
+                refusals = if is_refusal { refusals + 1 } else { 0 };
+                std::thread::sleep(PAUSE * refusals);
                 session.reconnect()?;
-                (request.lines, is_taken) = (None, false);
+                request.lines = None;
                 asked = request.ask(session)?;
                 continue;
             }
@@ -70,7 +76,7 @@ pub fn logs(
         let Some(line) = reply.get("line").filter(|line| line.is_object()) else {
             return Ok(DONE);
         };
-        is_taken = true;
+        refusals = 0;
         if let Some(time) = Timestamp::parse(text(line, "time")) {
             request.since = Some(time.since_epoch() + Duration::from_micros(1));
         }
