@@ -204,6 +204,16 @@ fn a_failure_shows_the_last_lines() {
     outcome.assert_code(3).assert_stderr(&[&tail]);
 }
 
+/// Those of an instance are shown once: the service has none of its own.
+#[test]
+fn a_failed_instance_shows_its_lines_once() {
+    let setup = Rinit::pid1().plain().service("web", "say told exit 3", "Instances = 2");
+    let outcome = setup.run();
+    outcome.assert_code(3).assert_stderr(&["rinit: web@1.service: the last 1 line it wrote:\n"]);
+    let text = outcome.stderr();
+    assert!(!text.contains("web.service: the last"), "{text}");
+}
+
 /// rinitctl asks rinit, and the journal answers.
 #[test]
 fn lines_are_remembered() {

@@ -505,7 +505,12 @@ impl Shell {
 
     /// What of all that happens concerns the journal.
     pub(super) fn tell_journal(&mut self, fact: &Fact) {
-        if let Fact::State { unit, to: SubState::Failed, .. } = fact {
+        let Fact::State { unit, to: SubState::Failed, .. } = fact else { return };
+        // A service with instances writes nothing itself: the instance that failed shows its own.
+        let group = self.manager.unit_status(unit).is_some_and(|status| {
+            status.unit.service.instances.is_some() && status.unit.instance_of.is_none()
+        });
+        if !group {
             self.journal.unit_failed(unit);
         }
     }
