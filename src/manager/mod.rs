@@ -100,6 +100,8 @@ pub struct Manager {
     first_failure: Option<u8>,
     /// A start job failed by dependency or assertion.
     start_refused: bool,
+    /// Services that are up and whose reload waits for the end of their start: not every instance is.
+    reload_later: BTreeSet<UnitName>,
 }
 
 impl Manager {
@@ -127,6 +129,7 @@ impl Manager {
             reboot: false,
             first_failure: None,
             start_refused: false,
+            reload_later: BTreeSet::new(),
             units,
             config,
         };

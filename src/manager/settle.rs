@@ -315,6 +315,16 @@ impl Manager {
             self.fail_dependents(unit);
         }
         self.boot_job_ended(unit);
+        self.reload_at_last(unit, result);
+    }
+
+    /// A SIGHUP came while the service was being started, and it is up now.
+    fn reload_at_last(&mut self, unit: &UnitName, result: JobResult) {
+        let asked = self.reload_later.remove(unit) && self.shutdown.is_none();
+        let up = self.services.get(unit).is_some_and(|it| it.state == SubState::Running);
+        if asked && up && result != JobResult::Canceled {
+            self.install(unit, self.reload_job(unit, Origin::Unit));
+        }
     }
 
     fn tell(&mut self, unit: &UnitName, job: &Job, result: JobResult, reason: &str) {

@@ -65,8 +65,12 @@ impl Manager {
         }
         for name in names {
             // A roll that is under way begins anew; nothing else is disturbed.
-            if self.jobs.get(&name).is_none_or(|job| job.roll) {
-                self.install(&name, self.reload_job(&name, Origin::Unit));
+            match self.jobs.get(&name) {
+                Some(job) if job.starts() && !job.roll => {
+                    self.reload_later.insert(name); // instances that are up have the old program
+                }
+                Some(job) if !job.roll => {}
+                Some(_) | None => self.install(&name, self.reload_job(&name, Origin::Unit)),
             }
         }
     }
