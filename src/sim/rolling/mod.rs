@@ -27,7 +27,7 @@ use planted::Bug;
 use run::run;
 
 /// A run here has many more events than one of `sim::schedules`: one for so many of those.
-const SHARE: u64 = 20;
+const SHARE: u64 = 150;
 
 /// An action in one line.
 fn tell(action: &Action) -> String {
