@@ -24,6 +24,8 @@ mod quiet_stories;
 mod random;
 pub mod readiness;
 mod reload;
+#[cfg(test)]
+mod reload_stories;
 mod replace;
 #[cfg(test)]
 mod rig;

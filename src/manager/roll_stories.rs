@@ -3,11 +3,11 @@
 use expect_test::{Expect, expect};
 use std::time::Duration;
 
-use super::event::{ClientId, Event, JobKind, Notice, NoticeState, Request};
+use super::event::{ClientId, Event, JobKind, Request};
 use super::rig::{Rig, name, simple};
 use crate::unit::process::Signal;
 use crate::unit::rolling::{Instances, RollingFailure, RollingOrder};
-use crate::unit::service::{NotifyAccess, Restart, ServiceType};
+use crate::unit::service::Restart;
 use crate::unit::socket::Socket;
 use crate::unit::{Unit, UnitSet};
 
@@ -19,10 +19,6 @@ fn several(count: u32, order: RollingOrder) -> Unit {
     unit.service.rolling_update.order = Some(order);
     unit.service.rolling_update.monitor = Duration::from_secs(1);
     unit
-}
-
-fn ready() -> Notice {
-    Notice { state: Some(NoticeState::Ready), ..Notice::default() }
 }
 
 fn booted(unit: Unit) -> Rig {
@@ -78,79 +74,6 @@ fn stop_first_goes_one_by_one() {
         web roll 2/2: Ended
         reply Job { result: Done, reason: "", also: [] }
         web restart job done
-    "#]],
-    );
-}
-
-/// One instance is up when SIGHUP comes, and the other is on its way: it was started with the
-/// old program as well, so both are replaced once the start is over.
-#[test]
-fn a_reload_waits_for_the_start() {
-    let mut unit = several(2, RollingOrder::StopFirst);
-    unit.service.kind = ServiceType::Notify;
-    unit.service.notify_access = NotifyAccess::Main;
-    let mut rig = Rig::new(vec![unit.clone()]);
-    rig.on_disk = Some(UnitSet::new([std::sync::Arc::new(unit)].into_iter()));
-    rig.boot();
-    rig.says("web@1", ready());
-    rig.log();
-    rig.signal(Signal::HUP);
-    check(
-        &mut rig,
-        expect![[r#"
-        load
-    "#]],
-    );
-    rig.says("web@2", ready());
-    check(
-        &mut rig,
-        expect![[r#"
-        web@2 start > running
-        web start job done
-        booted
-        web roll 0/2: Begun
-        web@1 running > stop-sigterm
-        kill web@1 SIGTERM
-        web@1 stop-sigterm > dead
-        web@1 dead > condition
-        web@1 condition > start
-        spawn web@1 ExecStart
-    "#]],
-    );
-}
-
-/// A stop meanwhile is the end of that.
-#[test]
-fn a_reload_does_not_wait_for_a_start_that_is_stopped() {
-    let mut unit = several(2, RollingOrder::StopFirst);
-    unit.service.kind = ServiceType::Notify;
-    unit.service.notify_access = NotifyAccess::Main;
-    let mut rig = Rig::new(vec![unit.clone()]);
-    rig.on_disk = Some(UnitSet::new([std::sync::Arc::new(unit)].into_iter()));
-    rig.boot();
-    rig.says("web@1", ready());
-    rig.signal(Signal::HUP);
-    rig.ask(JobKind::Stop, "web");
-    rig.log();
-    rig.ask(JobKind::Start, "web");
-    rig.says("web@1", ready());
-    rig.says("web@2", ready());
-    check(
-        &mut rig,
-        expect![[r#"
-        web dead > condition
-        web condition > start
-        web@1 dead > condition
-        web@1 condition > start
-        spawn web@1 ExecStart
-        web@2 dead > condition
-        web@2 condition > start
-        spawn web@2 ExecStart
-        web@1 start > running
-        web start > running
-        web@2 start > running
-        reply Job { result: Done, reason: "", also: [] }
-        web start job done
     "#]],
     );
 }
