@@ -13,6 +13,7 @@ use crate::subject::Subject;
 use crate::tools::Tools;
 
 const ONE_COMMAND: &str = "runs one command";
+const SAME_COMMAND: &str = "a bare command always writes to rinit's own output";
 const NO_ORDER: &str = "knows no order among services";
 
 /// The command line, program first, for `subject` to do `job`; what it needs is written below `dir`.
@@ -26,7 +27,11 @@ pub fn configure(
     let site = Site { app: [tools.payload().display().to_string(), job.app.word(dir)], dir };
     let args = match subject {
         Subject::Ideal => site.ideal(job.load),
-        Subject::Rinit => site.rinit(job.load)?,
+        Subject::Rinit => site.rinit(job.load, "journal")?,
+        Subject::RinitInherit if matches!(job.load, Load::Command) => {
+            return Err(Gap::CannotDo(SAME_COMMAND));
+        }
+        Subject::RinitInherit => site.rinit(job.load, "inherit")?,
         Subject::Tini | Subject::TiniStatic | Subject::DumbInit => site.one_command(job.load)?,
         Subject::S6 => site.s6(job.load)?,
         Subject::Runit => site.runit(job.load)?,
@@ -61,12 +66,14 @@ impl Site<'_> {
         }
     }
 
-    fn rinit(&self, load: Load) -> Result<Vec<String>, Gap> {
+    fn rinit(&self, load: Load, output: &str) -> Result<Vec<String>, Gap> {
         let units = match load {
             Load::Command => return Ok(self.with_app(vec!["--".into()])),
-            Load::Services(n) => self.units(n, |_| self.service("simple", None)),
-            Load::ServiceChain(n) => self.units(n, |i| self.service("exec", i.checked_sub(1))),
-            Load::Steps(n) => self.units(n, |_| self.step()),
+            Load::Services(n) => self.units(n, |_| self.service("simple", None, output)),
+            Load::ServiceChain(n) => {
+                self.units(n, |i| self.service("exec", i.checked_sub(1), output))
+            }
+            Load::Steps(n) => self.units(n, |_| self.step(output)),
         };
         let dir = units.map_err(Gap::io("rinit's units"))?;
         Ok(vec!["--log-level".into(), "warn".into(), "--units".into(), dir.display().to_string()])
@@ -81,18 +88,20 @@ impl Site<'_> {
         Ok(dir)
     }
 
-    fn service(&self, kind: &str, after: Option<usize>) -> String {
+    fn service(&self, kind: &str, after: Option<usize>, output: &str) -> String {
         let after =
             after.map(|i| format!("After = [\"{}.service\"]\n", unit_name(i))).unwrap_or_default();
         format!(
             "[Unit]\n{after}StartLimitIntervalSec = 0\n\n\
-             [Service]\nType = \"{kind}\"\nExecStart = {:?}\nRestart = \"always\"\nRestartSec = 0\n",
+             [Service]\nType = \"{kind}\"\nExecStart = {:?}\nRestart = \"always\"\nRestartSec = 0\n\
+             StandardOutput = {output:?}\n",
             self.app
         )
     }
 
-    fn step(&self) -> String {
-        format!("[Service]\nType = \"oneshot\"\nExecStart = {:?}\n", self.app)
+    fn step(&self, output: &str) -> String {
+        let service = "[Service]\nType = \"oneshot\"\n";
+        format!("{service}ExecStart = {:?}\nStandardOutput = {output:?}\n", self.app)
     }
 
     fn s6(&self, load: Load) -> Result<Vec<String>, Gap> {

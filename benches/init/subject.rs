@@ -14,6 +14,9 @@ pub enum Subject {
     Ideal,
     /// This repository's, in its release build.
     Rinit,
+    /// The same, with services that write to its own output and not to its journal: what the
+    /// peers do, who capture nothing here.
+    RinitInherit,
     /// tini, linked dynamically.
     Tini,
     /// tini, linked statically.
@@ -30,9 +33,10 @@ pub enum Subject {
 
 impl Subject {
     /// In the order of the table. The ideal is first: the others are compared with it.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ideal,
         Self::Rinit,
+        Self::RinitInherit,
         Self::Tini,
         Self::TiniStatic,
         Self::DumbInit,
@@ -46,6 +50,7 @@ impl Subject {
         match self {
             Self::Ideal => "ideal",
             Self::Rinit => "rinit",
+            Self::RinitInherit => "rinit-inherit",
             Self::Tini => "tini",
             Self::TiniStatic => "tini-static",
             Self::DumbInit => "dumb-init",
@@ -59,7 +64,7 @@ impl Subject {
     pub fn program(self, tools: &Tools) -> Result<PathBuf, Gap> {
         match self {
             Self::Ideal => Ok(tools.ideal()),
-            Self::Rinit => Ok(env!("CARGO_BIN_EXE_rinit").into()),
+            Self::Rinit | Self::RinitInherit => Ok(env!("CARGO_BIN_EXE_rinit").into()),
             Self::S6 => find("s6-svscan"),
             Self::Runit => find("runsvdir"),
             Self::Tini | Self::TiniStatic | Self::DumbInit | Self::Supervisord => find(self.name()),
@@ -73,6 +78,7 @@ impl Subject {
             Self::Runit => Some(find("runsv")),
             Self::Ideal
             | Self::Rinit
+            | Self::RinitInherit
             | Self::Tini
             | Self::TiniStatic
             | Self::DumbInit
@@ -87,7 +93,7 @@ impl Subject {
 
     /// Whether it can start a dead service again without a delay.
     pub fn restarts_at_once(self) -> bool {
-        matches!(self, Self::Ideal | Self::Rinit)
+        matches!(self, Self::Ideal | Self::Rinit | Self::RinitInherit)
     }
 
     /// The most services that it takes (runit), or that it takes in a reasonable time.
@@ -97,6 +103,7 @@ impl Subject {
             Self::Supervisord => 210,
             Self::Ideal
             | Self::Rinit
+            | Self::RinitInherit
             | Self::Tini
             | Self::TiniStatic
             | Self::DumbInit
@@ -106,7 +113,7 @@ impl Subject {
 
     /// When it has used so much time in one scenario, it gets no further round of it.
     pub fn patience(self) -> Duration {
-        let is_peer = !matches!(self, Self::Ideal | Self::Rinit);
+        let is_peer = !matches!(self, Self::Ideal | Self::Rinit | Self::RinitInherit);
         Duration::from_millis(if is_peer { 1500 } else { 6000 })
     }
 }

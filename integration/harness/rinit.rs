@@ -195,10 +195,15 @@ impl Rinit {
             reader
         });
         let fd = report_writer.as_raw_fd();
-        // SAFETY: fcntl(2) is async-signal-safe, and the fd is open until the spawn is done.
+        // SAFETY: fcntl(2) and signal(2) are async-signal-safe, and the fd is open until the spawn
+        // is done.
         unsafe {
             command.pre_exec(move || {
                 libc::fcntl(fd, libc::F_SETFD, 0);
+                // Under nohup(1) SIGHUP is ignored, and some peers of rinit leave it so.
+                for signal in 1..=64 {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 Ok(())
             })
         };

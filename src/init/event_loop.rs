@@ -497,6 +497,7 @@ impl Shell {
             self.manager.shrink();
             self.table.shrink();
             self.members.shrink();
+            self.journal.shrink();
             memory::trim();
         }
     }

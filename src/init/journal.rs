@@ -6,6 +6,8 @@
 //! it is started again, sooner or later. It is the last to go. **Invariant:** what a service has
 //! written is in its pipe or has been written to our output, whatever befalls the journal.
 
+mod letter;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
 use std::fs::File;
@@ -18,7 +20,7 @@ use mio::{Interest, Registry};
 
 use super::event_loop::{JOURNAL, Shell, now};
 use super::report::Level;
-use crate::journal::protocol::{Extras, LogFile, Order, Rate, Request, Source, Stream, Word};
+use crate::journal::protocol::{self, Extras, LogFile, Rate, Request, Source, Stream, Word};
 use crate::journal::{ARGUMENT, CHANNEL_FD, KEPT, REST_FD, format_argument};
 use crate::manager::event::{Event, Fact, ProcessId};
 use crate::manager::state::SubState;
@@ -46,6 +48,10 @@ const RATE_INTERVAL: Duration = Duration::from_secs(30);
 /// `LogMaxFileSize=` and `LogMaxFiles=`, as kubelet has it for the logs of a container.
 const LOG_MAX_FILE_SIZE: u64 = 10 << 20;
 const LOG_MAX_FILES: u32 = 5;
+
+/// So long after it was told of streams it is told of the next: those of a boot go together, and
+/// none goes that is silent and over by then.
+const TELL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// So many orders may wait for it to take them.
 const ORDERS_MAX: usize = 256;
@@ -106,10 +112,9 @@ struct Held {
     extras: Option<Box<(Extras, Option<ProcessId>)>>,
 }
 
-/// What the journal is to be told, beside of streams.
+/// What the journal is to be told, beside of streams and names.
 #[derive(Debug)]
 enum Queued {
-    Rename(UnitName, UnitName),
     Failed(UnitName),
     Show(Box<(Request, OwnedFd)>),
 }
@@ -126,12 +131,6 @@ struct Process {
     failed: Vec<UnitName>,
     /// The poll says when there is room in the channel.
     waits_for_room: bool,
-}
-
-impl Process {
-    fn tell(&self, order: &Order, with: Option<BorrowedFd<'_>>) -> io::Result<bool> {
-        self.channel.send(&order.encode(), with)
-    }
 }
 
 /// What the journal says that is not for [`Journal`] alone.
@@ -155,6 +154,10 @@ pub(super) struct Journal {
     count: u64,
     /// So many of them the process has been told of.
     told: u64,
+    /// When it was told of some.
+    told_at: Option<Timestamp>,
+    /// Of units that it knows.
+    renames: VecDeque<(UnitName, UnitName)>,
     orders: VecDeque<Queued>,
     /// When it is started again.
     restart_at: Option<Timestamp>,
@@ -174,6 +177,8 @@ impl Journal {
             streams: BTreeMap::new(),
             count: 0,
             told: 0,
+            told_at: None,
+            renames: VecDeque::new(),
             orders: VecDeque::new(),
             restart_at: None,
             delay: Duration::ZERO,
@@ -187,9 +192,34 @@ impl Journal {
         self.knocks = true;
     }
 
-    /// When it is to be started again.
+    /// When it is to be started again, or told of streams.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.restart_at
+        self.restart_at.or_else(|| self.tell_at())
+    }
+
+    /// Streams that it does not know.
+    fn untold(&self) -> impl Iterator<Item = (&u64, &Held)> {
+        self.streams.range(self.told + 1..)
+    }
+
+    /// When it is to be told of streams, of which it does not know some.
+    fn tell_at(&self) -> Option<Timestamp> {
+        let process = self.process.as_ref().filter(|process| !process.waits_for_room)?;
+        self.untold().next()?;
+        Some(self.told_at.map_or(process.since, |at| at.after(TELL_INTERVAL)))
+    }
+
+    /// Whether there is something to tell it now.
+    fn is_due(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.waits_for_room)
+            || !self.renames.is_empty()
+            || !self.orders.is_empty()
+            || self.tell_at().is_some_and(|at| at <= now())
+    }
+
+    /// Repacks after a burst, as `ProcessTable::shrink` does.
+    pub(super) fn shrink(&mut self) {
+        self.streams = std::mem::take(&mut self.streams).into_iter().collect();
     }
 
     /// Whether this child is the journal process.
@@ -240,7 +270,8 @@ impl Journal {
             held.source.unit = to.shared();
         }
         if self.process.is_some() {
-            self.queue(Queued::Rename(from.clone(), to.clone()));
+            self.make_room();
+            self.renames.push_back((from.clone(), to.clone()));
         }
     }
 
@@ -248,19 +279,21 @@ impl Journal {
     fn unit_failed(&mut self, unit: &UnitName) {
         // The process may not be there yet: a unit can fail in the turn in which it was started.
         if self.count > 0 {
-            self.queue(Queued::Failed(unit.clone()));
+            self.make_room();
+            self.orders.push_back(Queued::Failed(unit.clone()));
         }
     }
 
     /// A journal that takes no orders is replaced: its successor needs not to be told the old ones.
-    fn queue(&mut self, order: Queued) {
-        if self.orders.len() >= ORDERS_MAX {
-            self.orders.retain(|order| matches!(order, Queued::Show(_)));
-            if let Some(process) = &self.process {
-                kill::child(process.pid, Signal::KILL);
-            }
+    fn make_room(&mut self) {
+        if self.renames.len() + self.orders.len() < ORDERS_MAX {
+            return;
         }
-        self.orders.push_back(order);
+        self.renames.clear();
+        self.orders.retain(|order| matches!(order, Queued::Show(_)));
+        if let Some(process) = &self.process {
+            kill::child(process.pid, Signal::KILL);
+        }
     }
 
     /// A client wants to see lines: from here on it is the journal's.
@@ -301,68 +334,58 @@ impl Journal {
             failed: Vec::new(),
             waits_for_room: false,
         });
-        self.told = 0;
-        self.orders.retain(|order| match order {
-            Queued::Show(..) | Queued::Failed(_) => true,
-            Queued::Rename(..) => false,
-        });
+        (self.told, self.told_at) = (0, None);
+        self.renames.clear();
         Ok(())
     }
 
     /// Tells the journal what it does not know yet, as far as there is room; whether all is told.
     fn give_orders(&mut self, registry: &Registry) -> bool {
-        let Some(process) = &mut self.process else { return self.orders.is_empty() };
-        let mut has_room = true;
-        // Streams that are still to be opened have their new names already.
-        self.orders.make_contiguous().sort_by_key(|order| !matches!(order, Queued::Rename(..)));
-        while has_room && let Some(Queued::Rename(from, to)) = self.orders.front() {
-            let order = Order::Rename { from: from.to_string(), to: to.to_string() };
-            match process.tell(&order, None) {
-                Ok(true) => drop(self.orders.pop_front()),
-                Ok(false) => has_room = false,
-                Err(_) => return true, // it is gone: its successor is told all
-            }
-        }
-        while has_room && let Some((id, held)) = self.streams.range(self.told + 1..).next() {
-            let (id, source) = (*id, held.source.clone());
-            let extras = held.extras.as_ref().map(|extras| Box::new(extras.0.clone()));
-            let order = Order::Open { id, source, extras };
-            match process.tell(&order, Some(held.pipe.as_fd())) {
-                Ok(true) => self.told = id,
-                Ok(false) => has_room = false,
-                Err(_) => return true,
-            }
-        }
-        while has_room && let Some(order) = self.orders.front() {
-            let sent = match order {
-                Queued::Rename(..) => Ok(true), // told already
-                Queued::Failed(unit) => {
-                    process.tell(&Order::Failed { unit: unit.to_string() }, None)
-                }
-                Queued::Show(show) => {
-                    process.tell(&Order::Show(show.0.clone()), Some(show.1.as_fd()))
-                }
-            };
-            match sent {
-                Ok(true) => {
-                    if let Some(Queued::Failed(unit)) = self.orders.pop_front()
-                        && process.starting.is_some()
-                    {
-                        process.failed.push(unit);
-                    }
-                }
-                Ok(false) => has_room = false,
-                Err(_) => return true,
-            }
-        }
-        if has_room == process.waits_for_room {
+        let is_told = self.tell();
+        let Some(process) = &mut self.process else { return is_told };
+        if is_told == process.waits_for_room {
             let interest = Interest::READABLE;
-            let interest = if has_room { interest } else { interest | Interest::WRITABLE };
+            let interest = if is_told { interest } else { interest | Interest::WRITABLE };
             let fd = process.channel.as_raw_fd();
             let _ = registry.reregister(&mut SourceFd(&fd), JOURNAL, interest);
-            process.waits_for_room = !has_room;
+            process.waits_for_room = !is_told;
         }
-        has_room
+        is_told
+    }
+
+    fn tell(&mut self) -> bool {
+        self.drop_silent();
+        if self.process.is_some() && self.untold().next().is_some() {
+            self.told_at = Some(now());
+        }
+        while let (Some(process), Some(letter)) = (&self.process, self.letter()) {
+            match process.channel.send(&letter.bytes, &letter.with) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(_) => return true, // it is gone: its successor is told all
+            }
+            let told = letter.told;
+            self.told = told.streams;
+            self.renames.drain(..told.renames);
+            for order in self.orders.drain(..told.orders) {
+                if let (Queued::Failed(unit), Some(process)) = (order, &mut self.process)
+                    && process.starting.is_some()
+                {
+                    process.failed.push(unit);
+                }
+            }
+        }
+        self.process.is_some() || self.orders.is_empty()
+    }
+
+    /// Of a process that wrote nothing and is gone the journal need not know.
+    fn drop_silent(&mut self) {
+        let (ids, pipes): (Vec<u64>, Vec<BorrowedFd<'_>>) =
+            self.untold().map(|(id, held)| (*id, held.pipe.as_fd())).unzip();
+        let silent = capture::are_over(&pipes);
+        for (id, _) in ids.into_iter().zip(silent).filter(|(_, silent)| *silent) {
+            self.streams.remove(&id);
+        }
     }
 
     /// What the journal says.
@@ -370,29 +393,11 @@ impl Journal {
         let mut heard = Heard::default();
         while let Some(process) = &mut self.process {
             match process.channel.receive() {
-                Ok(Received::Message(bytes, _)) => match Word::decode(&bytes) {
-                    Some(Word::Started) => {
-                        process.starting = None;
-                        process.failed.clear();
-                        self.is_stuck = false;
-                    }
-                    Some(Word::Closed { id }) => drop(self.streams.remove(&id)),
-                    Some(Word::Failed { why }) => {
-                        let text = "the journal cannot write to rinit's output";
-                        heard.failures.push(format!("{text}: {why}; lines are lost"));
-                    }
-                    Some(Word::FileFailed { unit, why }) => {
-                        heard.failures.push(format!("{unit}: {why}"));
-                    }
-                    Some(Word::Matched { id }) => {
-                        let held = self.streams.get_mut(&id);
-                        if let Some(extras) = held.and_then(|held| held.extras.as_mut()) {
-                            extras.0.pattern = None;
-                            heard.ready.extend(extras.1.take());
-                        }
-                    }
-                    None => {}
-                },
+                Ok(Received::Message(bytes, _)) => {
+                    protocol::parts(&bytes)
+                        .into_iter()
+                        .for_each(|word| self.hear(word, &mut heard));
+                }
                 Ok(Received::Nothing) => break,
                 // It gave up, and dies of this if it does not anyway.
                 Ok(Received::End) | Err(_) => {
@@ -402,6 +407,31 @@ impl Journal {
             }
         }
         heard
+    }
+
+    fn hear(&mut self, word: Word, heard: &mut Heard) {
+        match word {
+            Word::Started => {
+                if let Some(process) = &mut self.process {
+                    process.starting = None;
+                    process.failed.clear();
+                }
+                self.is_stuck = false;
+            }
+            Word::Closed { id } => drop(self.streams.remove(&id)),
+            Word::Failed { why } => {
+                let text = "the journal cannot write to rinit's output";
+                heard.failures.push(format!("{text}: {why}; lines are lost"));
+            }
+            Word::FileFailed { unit, why } => heard.failures.push(format!("{unit}: {why}")),
+            Word::Matched { id } => {
+                let held = self.streams.get_mut(&id);
+                if let Some(extras) = held.and_then(|held| held.extras.as_mut()) {
+                    extras.0.pattern = None;
+                    heard.ready.extend(extras.1.take());
+                }
+            }
+        }
     }
 
     fn next_delay(&mut self) -> Duration {
@@ -430,6 +460,7 @@ impl Journal {
 
     /// From now on it only relays what it has, and ends.
     pub(super) fn dismiss(&mut self) {
+        self.tell();
         if let Some(process) = &self.process {
             process.channel.close();
         }
@@ -479,7 +510,9 @@ impl Shell {
         } else if !wanted {
             self.journal.restart_at = None;
         }
-        self.journal.give_orders(self.poll.registry());
+        if self.journal.is_due() {
+            self.journal.give_orders(self.poll.registry());
+        }
     }
 
     fn hear_journal(&mut self) {

@@ -1,15 +1,36 @@
-//! What rinit and its journal process say to each other, as JSON in one message each.
+//! What rinit and its journal process say to each other: several things in one message.
 //!
-//! Not the socket (`sys::channel`). Both ends are the same binary, so there is one version of it.
+//! Not the socket (`sys::channel`). Both ends are the same binary, so there is one version of it,
+//! and it need not be read by anybody else: it is serde's, in postcard's bytes.
 //! **Invariant:** no byte of a log is in a message: rinit never reads any.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A message with so many bytes takes no more: then it is a message whatever its parts are.
+pub const FULL: usize = 16 << 10;
+
+/// One more thing that a message says.
+pub fn append<T: Serialize>(message: &mut Vec<u8>, part: &T) {
+    // It fails for a sequence without a length, of which there is none here.
+    message.extend(postcard::to_allocvec(part).unwrap_or_default());
+}
+
+/// All that a message says, but for what our other half would not say.
+pub fn parts<T: DeserializeOwned>(mut message: &[u8]) -> Vec<T> {
+    let mut parts = Vec::new();
+    while let Ok((part, rest)) = postcard::take_from_bytes(message) {
+        parts.push(part);
+        message = rest;
+    }
+    parts
+}
 
 /// Which of a process's streams.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -28,7 +49,7 @@ impl Stream {
 }
 
 /// Whose stream it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Source {
     /// The unit's full name.
     pub unit: Arc<str>,
@@ -55,7 +76,7 @@ impl Source {
 }
 
 /// `LogRateLimitBurst=` in `LogRateLimitIntervalSec=`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rate {
     /// So many lines…
     pub burst: u32,
@@ -64,7 +85,7 @@ pub struct Rate {
 }
 
 /// A file that lines are appended to.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogFile {
     /// Where it is.
     pub path: String,
@@ -75,7 +96,7 @@ pub struct LogFile {
 }
 
 /// What few streams have, beside being relayed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Extras {
     /// rinit is told of the first line that has it.
     pub pattern: Option<String>,
@@ -93,7 +114,7 @@ impl Extras {
 }
 
 /// Which lines somebody wants to see.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
     /// Of these units, full names, and of their instances; none: of all.
     pub units: Vec<String>,
@@ -128,9 +149,10 @@ impl Request {
 }
 
 /// From rinit to the journal.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// A stream to relay, whose read end comes along.
+    /// A stream to relay, whose read end comes along: the descriptors of a message are in the
+    /// order of its orders.
     Open {
         /// rinit's number for it.
         id: u64,
@@ -151,12 +173,12 @@ pub enum Order {
         /// Which unit.
         unit: String,
     },
-    /// A client, whose connection comes along, wants to see lines.
+    /// A client, whose connection comes along as well, wants to see lines.
     Show(Request),
 }
 
 /// From the journal to rinit.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Word {
     /// It runs and has taken up its work.
     Started,
@@ -184,130 +206,6 @@ pub enum Word {
     },
 }
 
-impl Order {
-    /// As it is sent.
-    pub fn encode(&self) -> Vec<u8> {
-        let value = match self {
-            Order::Open { id, source, extras } => {
-                let extras = extras.as_deref();
-                let rate = extras.and_then(|extras| extras.rate);
-                let file = extras.and_then(|extras| extras.file.as_ref());
-                json!({
-                    "order": "open", "id": id, "unit": &*source.unit,
-                    "instance": source.is_instance, "stream": source.stream.as_str(),
-                    "pid": source.pid,
-                    "pattern": extras.and_then(|extras| extras.pattern.as_deref()),
-                    "burst": rate.map(|rate| rate.burst),
-                    "interval_usec": rate.map(|rate| rate.interval_usec),
-                    "file": file.map(|file| file.path.as_str()),
-                    "max_size": file.map(|file| file.max_size),
-                    "max_files": file.map(|file| file.max_files),
-                })
-            }
-            Order::Rename { from, to } => json!({ "order": "rename", "from": from, "to": to }),
-            Order::Failed { unit } => json!({ "order": "failed", "unit": unit }),
-            Order::Show(request) => json!({
-                "order": "show", "units": request.units, "lines": request.lines,
-                "since_usec": request.since_usec, "follow": request.follow,
-            }),
-        };
-        value.to_string().into_bytes()
-    }
-
-    /// As it came; `None` is not what our other half would say.
-    pub fn decode(bytes: &[u8]) -> Option<Order> {
-        let said = Said(serde_json::from_slice(bytes).ok()?);
-        match said.text("order")?.as_str() {
-            "open" => {
-                let burst = said.number("burst").and_then(|burst| u32::try_from(burst).ok());
-                let rate = burst.zip(said.number("interval_usec"));
-                let file = said.text("file").zip(said.number("max_size"));
-                let max_files = said.number("max_files").and_then(|most| u32::try_from(most).ok());
-                let file = file.zip(max_files);
-                Some(Order::Open {
-                    id: said.number("id")?,
-                    source: Source {
-                        unit: said.text("unit")?.into(),
-                        is_instance: said.0.get("instance")?.as_bool()?,
-                        stream: match said.text("stream")?.as_str() {
-                            "stderr" => Stream::Stderr,
-                            _ => Stream::Stdout,
-                        },
-                        pid: i32::try_from(said.number("pid")?).ok()?,
-                    },
-                    extras: Extras {
-                        pattern: said.text("pattern"),
-                        rate: rate.map(|(burst, interval_usec)| Rate { burst, interval_usec }),
-                        file: file.map(|((path, max_size), max_files)| LogFile {
-                            path,
-                            max_size,
-                            max_files,
-                        }),
-                    }
-                    .boxed(),
-                })
-            }
-            "rename" => Some(Order::Rename { from: said.text("from")?, to: said.text("to")? }),
-            "failed" => Some(Order::Failed { unit: said.text("unit")? }),
-            "show" => {
-                let units = said.0.get("units")?.as_array()?.iter();
-                let units = units.map(|unit| unit.as_str().map(str::to_owned));
-                Some(Order::Show(Request {
-                    units: units.collect::<Option<_>>()?,
-                    lines: said.number("lines").and_then(|lines| usize::try_from(lines).ok()),
-                    since_usec: said.number("since_usec"),
-                    follow: said.0.get("follow")?.as_bool()?,
-                }))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Word {
-    /// As it is sent.
-    pub fn encode(&self) -> Vec<u8> {
-        let value = match self {
-            Word::Started => json!({ "word": "started" }),
-            Word::Closed { id } => json!({ "word": "closed", "id": id }),
-            Word::Matched { id } => json!({ "word": "matched", "id": id }),
-            Word::Failed { why } => json!({ "word": "failed", "why": why }),
-            Word::FileFailed { unit, why } => {
-                json!({ "word": "file-failed", "unit": unit, "why": why })
-            }
-        };
-        value.to_string().into_bytes()
-    }
-
-    /// As it came; `None` is not what our other half would say.
-    pub fn decode(bytes: &[u8]) -> Option<Word> {
-        let said = Said(serde_json::from_slice(bytes).ok()?);
-        match said.text("word")?.as_str() {
-            "started" => Some(Word::Started),
-            "closed" => Some(Word::Closed { id: said.number("id")? }),
-            "matched" => Some(Word::Matched { id: said.number("id")? }),
-            "failed" => Some(Word::Failed { why: said.text("why")? }),
-            "file-failed" => {
-                Some(Word::FileFailed { unit: said.text("unit")?, why: said.text("why")? })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// An object that came. By hand, for what serde derives is several times the size.
-struct Said(Value);
-
-impl Said {
-    fn text(&self, key: &str) -> Option<String> {
-        self.0.get(key)?.as_str().map(str::to_owned)
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        self.0.get(key)?.as_u64()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,28 +226,32 @@ mod tests {
         let extras = Extras { pattern: Some("up".into()), rate, file: Some(file) }.boxed();
         let units = vec!["a.service".to_owned(), "b@1.service".to_owned()];
         let request = Request { units, lines: Some(3), since_usec: Some(4), follow: true };
-        for order in [
+        let orders = [
             Order::Open { id: 3, source: source.clone(), extras },
             Order::Open { id: 3, source: next, extras: None },
             Order::Rename { from: "a".into(), to: "b".into() },
             Order::Failed { unit: "a".into() },
             Order::Show(request),
             Order::Show(Request::default()),
-        ] {
-            assert_eq!(Order::decode(&order.encode()), Some(order));
-        }
+        ];
+        assert_eq!(parts::<Order>(&message(&orders)), orders);
         let why = "No space left on device".to_owned();
-        for word in [
+        let words = [
             Word::Started,
             Word::Closed { id: 3 },
             Word::Matched { id: u64::MAX },
             Word::Failed { why: why.clone() },
             Word::FileFailed { unit: "a.service".to_owned(), why },
-        ] {
-            assert_eq!(Word::decode(&word.encode()), Some(word));
+        ];
+        assert_eq!(parts::<Word>(&message(&words)), words);
+        for bytes in [&b""[..], b"\x63", b"\x03\x05ab", b"\xff\xff\xff\xff\xff\xff"] {
+            assert_eq!((parts::<Word>(bytes), parts::<Order>(bytes)), (vec![], vec![]));
         }
-        for bytes in [&b"{}"[..], b"", b"{\"word\":\"x\"}", b"[]"] {
-            assert_eq!((Word::decode(bytes), Order::decode(bytes)), (None, None));
-        }
+    }
+
+    fn message<T: Serialize>(parts: &[T]) -> Vec<u8> {
+        let mut message = Vec::new();
+        parts.iter().for_each(|part| append(&mut message, part));
+        message
     }
 }

@@ -18,7 +18,7 @@ use super::line::{self, Format, Line};
 use super::output::Output;
 use regex_lite::Regex;
 
-use super::protocol::{Extras, LogFile, Order, Rate, Request, Source, Stream, Word};
+use super::protocol::{self, Extras, LogFile, Order, Rate, Request, Source, Stream, Word};
 use super::rate::Limit;
 use super::ring::{Record, Rings};
 use super::rotate::LogFiles;
@@ -221,9 +221,10 @@ impl Relay {
     fn obey(&mut self) {
         while let Some(channel) = &self.channel {
             match channel.receive() {
-                Ok(Received::Message(bytes, fd)) => {
-                    if let Some(order) = Order::decode(&bytes) {
-                        self.follow(order, fd);
+                Ok(Received::Message(bytes, fds)) => {
+                    let mut fds = fds.into_iter();
+                    for order in protocol::parts(&bytes) {
+                        self.follow(order, &mut fds);
                     }
                 }
                 Ok(Received::Nothing) => return,
@@ -239,9 +240,13 @@ impl Relay {
         }
     }
 
-    fn follow(&mut self, order: Order, fd: Option<OwnedFd>) {
-        match (order, fd) {
-            (Order::Open { id, mut source, extras }, Some(pipe)) => {
+    /// What comes along with an order is next in `with`.
+    fn follow(&mut self, order: Order, with: &mut impl Iterator<Item = OwnedFd>) {
+        match order {
+            Order::Open { id, mut source, extras } => {
+                let Some(pipe) = with.next() else {
+                    return self.words.push_back(Word::Closed { id });
+                };
                 // The other stream of a process has the same name: it is kept once.
                 let twin = self.streams.last_key_value().map(|(_, twin)| &twin.source.unit);
                 if let Some(unit) = twin.filter(|unit| **unit == source.unit) {
@@ -250,20 +255,20 @@ impl Relay {
                 let wishes = extras.map(|extras| Box::new(Wishes::new(*extras)));
                 self.open(id, Captured { source, pipe, is_ready: false, wishes });
             }
-            (Order::Open { id, .. }, None) => self.words.push_back(Word::Closed { id }),
-            (Order::Rename { from, to }, _) => {
+            Order::Rename { from, to } => {
                 let name: Arc<str> = to.as_str().into();
                 for stream in self.streams.values_mut().filter(|it| *it.source.unit == *from) {
                     stream.source.unit = Arc::clone(&name);
                 }
                 self.rings.rename(&from, &to);
             }
-            (Order::Failed { unit }, _) => self.failed.push_back(unit),
-            (Order::Show(request), Some(client)) => {
+            Order::Failed { unit } => self.failed.push_back(unit),
+            Order::Show(request) => {
                 let records = self.rings.last(&request);
-                self.viewers.admit(client, request, &records, self.poll.registry());
+                if let Some(client) = with.next() {
+                    self.viewers.admit(client, request, &records, self.poll.registry());
+                }
             }
-            (Order::Show(_), None) => {}
         }
     }
 
@@ -299,8 +304,8 @@ impl Relay {
             self.words.push_back(Word::Closed { id });
             return;
         }
+        // If there is something in it, that is news.
         self.streams.insert(id, stream);
-        self.wake(id);
     }
 
     fn wake(&mut self, id: u64) {
@@ -444,9 +449,17 @@ impl Relay {
 
     /// Tells rinit what it should know, as far as there is room.
     fn speak(&mut self) {
-        while let (Some(channel), Some(word)) = (&self.channel, self.words.front()) {
-            match channel.send(&word.encode(), None) {
-                Ok(true) => drop(self.words.pop_front()),
+        while let (Some(channel), false) = (&self.channel, self.words.is_empty()) {
+            let (mut message, mut count) = (Vec::new(), 0);
+            for word in &self.words {
+                if message.len() >= protocol::FULL {
+                    break;
+                }
+                protocol::append(&mut message, word);
+                count += 1;
+            }
+            match channel.send(&message, &[]) {
+                Ok(true) => drop(self.words.drain(..count)),
                 Ok(false) => return,
                 Err(_) => self.hang_up(),
             }

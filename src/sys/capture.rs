@@ -77,7 +77,11 @@ impl Peeker {
     pub fn look(&mut self, pipe: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> io::Result<Look> {
         bytes.clear();
         // First: what nobody can write to when it is looked into is looked into as a whole.
-        let ended = polled(pipe, libc::POLLIN) & libc::POLLHUP != 0;
+        let polled_before = polled(pipe, libc::POLLIN);
+        let ended = polled_before & libc::POLLHUP != 0;
+        if polled_before & (libc::POLLIN | libc::POLLNVAL) == 0 {
+            return Ok(Look { ended, full: false });
+        }
         self.resize(capacity(pipe));
         let most = usize::try_from(self.capacity).unwrap_or(0);
         let (from, to) = (pipe.as_raw_fd(), self.write.as_raw_fd());
@@ -127,6 +131,20 @@ pub fn consume(pipe: BorrowedFd<'_>, mut count: usize, scratch: &mut Vec<u8>) ->
     Ok(())
 }
 
+/// Which of these pipes are empty and can be written to by nobody; none, if it cannot be said.
+pub fn are_over(pipes: &[BorrowedFd<'_>]) -> Vec<bool> {
+    let poll = |pipe: &BorrowedFd<'_>| libc::pollfd {
+        fd: pipe.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polls: Vec<libc::pollfd> = pipes.iter().map(poll).collect();
+    let count = polls.len() as libc::nfds_t;
+    // SAFETY: the pointer and the length are those of `polls`; timeout 0 returns at once.
+    unsafe { libc::poll(polls.as_mut_ptr(), count, 0) };
+    polls.iter().map(|poll| poll.revents == libc::POLLHUP).collect()
+}
+
 fn capacity(pipe: BorrowedFd<'_>) -> libc::c_int {
     // SAFETY: numbers only.
     unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETPIPE_SZ) }
@@ -163,7 +181,10 @@ mod tests {
         let ended = Look { ended: true, full: false };
         assert_eq!(peeker.look(read.as_fd(), &mut bytes).unwrap(), ended);
         assert_eq!(bytes, b"two");
+        let (other, _write) = pipe().unwrap();
+        assert_eq!(are_over(&[read.as_fd(), other.as_fd()]), [false, false]);
         consume(read.as_fd(), 3, &mut Vec::new()).unwrap();
+        assert_eq!(are_over(&[read.as_fd(), other.as_fd()]), [true, false]);
         assert_eq!(peeker.look(read.as_fd(), &mut bytes).unwrap(), ended);
         assert!(bytes.is_empty());
     }

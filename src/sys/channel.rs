@@ -15,6 +15,9 @@ use nix::sys::socket::{
 /// A message is not longer, in bytes: the names of all units that one may ask for at once.
 const MESSAGE_MAX: usize = 64 << 10;
 
+/// So many descriptors go with one message (the kernel takes 253, unix(7)).
+pub const DESCRIPTORS_MAX: usize = 64;
+
 /// One end.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
@@ -22,8 +25,8 @@ pub struct Channel(OwnedFd);
 /// What came.
 #[derive(Debug)]
 pub enum Received {
-    /// A message, and the descriptor that came with it.
-    Message(Vec<u8>, Option<OwnedFd>),
+    /// A message, and the descriptors that came with it.
+    Message(Vec<u8>, Vec<OwnedFd>),
     /// Nothing just now.
     Nothing,
     /// The other end is gone.
@@ -56,11 +59,11 @@ impl Channel {
         }
     }
 
-    /// Sends a message; `false`: there is no room just now.
+    /// Sends a message with at most [`DESCRIPTORS_MAX`]; `false`: there is no room just now.
     ///
     /// # Errors
     /// sendmsg(2)'s: EPIPE where the other end is gone.
-    pub fn send(&self, message: &[u8], with: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    pub fn send(&self, message: &[u8], with: &[BorrowedFd<'_>]) -> io::Result<bool> {
         let fds: Vec<RawFd> = with.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let control = if fds.is_empty() { &[][..] } else { &rights };
@@ -93,9 +96,9 @@ impl Channel {
             Err(error) => return Err(error.into()),
         };
         let mut bytes = vec![0; size];
-        let mut space = nix::cmsg_space!(RawFd);
+        let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let (size, fd, cut) = {
+        let (size, fds, cut) = {
             let mut part = [IoSliceMut::new(&mut bytes)];
             let fd = self.0.as_raw_fd();
             let found = match recvmsg::<UnixAddr>(fd, &mut part, Some(&mut space), flags) {
@@ -112,7 +115,7 @@ impl Channel {
                 }
             }
             let lost = found.flags.contains(MsgFlags::MSG_CTRUNC);
-            (found.bytes, fds.pop(), lost)
+            (found.bytes, fds, lost)
         };
         if cut {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
@@ -121,7 +124,7 @@ impl Channel {
             return Ok(Received::End);
         }
         bytes.truncate(size);
-        Ok(Received::Message(bytes, fd))
+        Ok(Received::Message(bytes, fds))
     }
 }
 
@@ -148,27 +151,30 @@ mod tests {
         let (one, other) = Channel::pair().unwrap();
         assert!(matches!(other.receive().unwrap(), Received::Nothing));
         let (mut reader, writer) = std::io::pipe().unwrap();
-        assert!(one.send(b"first", Some(writer.as_fd())).unwrap());
-        assert!(one.send(b"second", None).unwrap());
+        let all = vec![writer.as_fd(); DESCRIPTORS_MAX];
+        assert!(one.send(b"first", &all).unwrap());
+        assert!(one.send(b"second", &[]).unwrap());
         drop(writer);
-        let Received::Message(text, Some(fd)) = other.receive().unwrap() else { panic!() };
-        assert_eq!(text, b"first");
-        File::from(fd).write_all(b"through").unwrap();
+        let Received::Message(text, fds) = other.receive().unwrap() else { panic!() };
+        assert_eq!((&text[..], fds.len()), (&b"first"[..], DESCRIPTORS_MAX));
+        for fd in fds {
+            File::from(fd).write_all(b"x").unwrap();
+        }
         let mut through = String::new();
         reader.read_to_string(&mut through).unwrap();
-        assert_eq!(through, "through");
-        let Received::Message(text, None) = other.receive().unwrap() else { panic!() };
-        assert_eq!(text, b"second");
+        assert_eq!(through, "x".repeat(DESCRIPTORS_MAX));
+        let Received::Message(text, fds) = other.receive().unwrap() else { panic!() };
+        assert_eq!((&text[..], fds.len()), (&b"second"[..], 0));
         drop(one);
         assert!(matches!(other.receive().unwrap(), Received::End));
-        assert!(other.send(b"late", None).is_err());
+        assert!(other.send(b"late", &[]).is_err());
     }
 
     #[test]
     fn a_full_channel_says_so() {
         let (one, _other) = Channel::pair().unwrap();
         let mut sent = 0;
-        while one.send(b"message", None).unwrap() {
+        while one.send(b"message", &[]).unwrap() {
             sent += 1;
         }
         assert!(sent > 0);
