@@ -15,7 +15,8 @@ use crate::journal;
 use crate::manager::event::ManagerConfig;
 use crate::sys::early::{self, Inherited};
 use crate::sys::machine::{Machine, Power};
-use crate::sys::{memory, seed, signals};
+use crate::sys::memory::{self, Ballast};
+use crate::sys::{seed, signals};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
 use crate::unit::compact::compact;
@@ -76,7 +77,8 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let asked = request(&options, inherited.directory.as_deref());
     // For a bare COMMAND there is nothing to set apart, and its start is what people time.
     let apart = asked.directories.iter().any(|directory| directory.exists());
-    let loaded = if apart { load_apart(&asked) } else { load(&asked) };
+    let (loaded, ballast) =
+        if apart { load_apart(&asked) } else { (load(&asked), Ballast::default()) };
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -96,14 +98,16 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let http = options.http.or(loaded.manager.http_listen).flatten();
     let start = inherited.directory.clone();
     let reload = Box::new(move || {
-        let mut loaded = load_apart(&request(&options, start.as_deref()));
+        let (mut loaded, _) = load_apart(&request(&options, start.as_deref()));
         loaded.units = compact(&loaded.units); // as those that run, so that equal ones are equal
         loaded
     });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
     if apart {
-        memory::free_wholly(loaded);
+        // Here its small pieces would stay in this thread's cache, and each would pin its page.
+        on_a_thread(move || drop(loaded));
+        memory::give_back(ballast);
     }
     init::run(inherited, environment, units, config, log, Doors { control, http }, reload)
 }
@@ -111,17 +115,25 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
 /// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
 /// its own, which is empty when the units have been copied out of it and then goes back to the
 /// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
-fn load_apart(request: &LoadRequest) -> Loaded {
-    let loaded = std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().stack_size(LOAD_STACK);
-        match builder.spawn_scoped(scope, || load(request)) {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(_) => load(request), // no room for a thread: the memory is not worth a failure
-        }
+fn load_apart(request: &LoadRequest) -> (Loaded, Ballast) {
+    let work = || {
+        let loaded = load(request);
+        (loaded, Ballast::new())
+    };
+    // No room for a thread: the memory is not worth a failure.
+    on_a_thread(work).unwrap_or_else(work)
+}
+
+/// `None`: there is none to be had; then nothing was done.
+fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(LOAD_STACK).spawn_scoped(scope, work);
+        let joined = thread.ok()?.join();
+        Some(joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     // glibc unblocks a signal of its own with the first thread.
     signals::set_mask(signals::ALL_BUT_FAULTS);
-    loaded
+    done
 }
 
 fn request(options: &Options, start: Option<&Path>) -> LoadRequest {

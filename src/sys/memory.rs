@@ -19,11 +19,33 @@ pub fn prefer_small() {
     }
 }
 
-/// Frees something big that another thread allocated, and gives back its heap to the last page:
-/// by default glibc keeps 128 KiB and more of each (mallopt(3), M_TOP_PAD, M_TRIM_THRESHOLD).
-pub fn free_wholly<T>(value: T) {
+/// Room in the heap of the thread that makes it: see [`give_back`].
+#[derive(Debug)]
+pub struct Ballast(#[allow(dead_code, reason = "it is only there to be freed")] Vec<u8>);
+
+impl Ballast {
+    /// Never touched, so it is no memory.
+    pub fn new() -> Ballast {
+        Ballast(Vec::with_capacity(BALLAST))
+    }
+}
+
+impl Default for Ballast {
+    fn default() -> Ballast {
+        Ballast::new()
+    }
+}
+
+/// Less than a mapping of its own, and more than the 64 KiB from which on a free makes glibc look
+/// at the end of that heap (FASTBIN_CONSOLIDATION_THRESHOLD of malloc.c).
+const BALLAST: usize = 96 << 10;
+
+/// Gives back the heap of a thread to the last page, once all in it is free but its ballast: by
+/// default glibc keeps 128 KiB and more of each (mallopt(3), M_TOP_PAD, M_TRIM_THRESHOLD), and it
+/// looks only when something large is freed.
+pub fn give_back(ballast: Ballast) {
     keep_free(0);
-    drop(value);
+    drop(ballast);
     keep_free(DEFAULT_KEPT);
     trim();
 }
