@@ -12,6 +12,7 @@ mod load;
 mod load_client;
 mod tools;
 
+mod accept;
 mod analyze;
 mod bad_input;
 mod cgroup;

@@ -291,6 +291,9 @@ impl Shell {
         if let Some(request) = self.next_request() {
             return Some(request);
         }
+        if let Some(connection) = self.next_connection() {
+            return Some(connection);
+        }
         let due = self.manager.next_deadline().is_some_and(|deadline| deadline <= now());
         if due && !self.timer_given {
             self.timer_given = true;
@@ -576,6 +579,7 @@ impl Shell {
             || self.strangers.has_work()
             || self.ready_pipes.has_work()
             || self.memory.groups.has_work()
+            || self.sockets.has_work()
             || !self.inbox.is_empty()
             || !self.arrived.is_empty()
             || !self.ready.is_empty()

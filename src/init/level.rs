@@ -62,6 +62,7 @@ impl Level {
             Fact::Roll { what, .. } => Level::of_roll(what),
             Fact::SpawnFailed { retry_in: Some(_), .. }
             | Fact::MemoryHigh { .. }
+            | Fact::ConnectionRefused { .. }
             | Fact::TimedOut { .. }
             | Fact::Hurried { .. }
             | Fact::BudgetSpent { .. } => Level::Warn,

@@ -48,6 +48,7 @@ impl Shell {
                 self.watchdog.end(&unit);
                 self.release_group(&unit);
                 self.release_member(&unit);
+                self.sockets.let_go(&unit);
             }
             Action::KillEverything { signal } => {
                 self.kill_everything(signal);
@@ -167,6 +168,9 @@ impl Shell {
         let ready = self.ready_pipe(request, &mut plan)?;
         let pid = self.fork(plan, request).map_err(temporary("fork"))?;
         let main = (role == ProcessRole::ExecStart).then_some(request.process);
+        if main.is_some() {
+            self.sockets.let_go(&unit.name); // with our copy open nobody would see it closed
+        }
         self.journal.hold(capture, unit, pid, main);
         if let Some((read, _write)) = ready {
             self.watch_ready(request.process, read);

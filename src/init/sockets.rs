@@ -4,8 +4,10 @@
 //! the control socket (`socket`). Each address of a unit is a [`Place`]: one socket, or with
 //! `ReusePort=` one for each instance and some to spare (`group` says whose is which).
 //! **Invariant:** a descriptor in here stays open until [`Holder::close`] of its unit; nothing is
-//! ever taken from its queue.
+//! ever taken from its queue but with `Accept=yes` (`accepted`).
 
+mod accepted;
+mod given;
 mod group;
 mod perform;
 mod plan;
@@ -14,21 +16,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use self::accepted::Accepted;
+use self::given::claim;
 use self::group::Group;
 use super::event_loop::now;
 use super::journal::Ends;
 use crate::manager::time::Timestamp;
-use crate::sys::socket::Address;
+use crate::sys::socket::{Address, set_nonblocking};
 use crate::sys::steer::{self, Member, ProbeSource};
 use crate::sys::{listen, listener};
 use crate::unit::socket::{Listen, ListenAddress, ListenKind, Socket};
 use crate::unit::{Unit, UnitKind, UnitName};
+
+pub use self::accepted::{Newcomer, Remote};
 
 /// Sockets that are waited on have tokens from here on, below those of clients.
 pub(super) const FIRST_SOCKET: usize = usize::MAX / 4;
@@ -90,6 +95,8 @@ struct Emptying {
 pub struct Passed {
     /// rinit's descriptors and their names, in order from 3 on.
     pub sockets: Vec<(RawFd, String)>,
+    /// From where the connection is that is among them.
+    pub remote: Option<Remote>,
     /// The ends of pipes to the journal.
     pub captured: Ends,
 }
@@ -101,6 +108,7 @@ pub struct Holder {
     /// What a parent holds for us, until a unit claims it.
     given: Vec<(OwnedFd, String)>,
     emptying: Vec<Emptying>,
+    accepted: Accepted,
     tokens: BTreeMap<usize, UnitName>,
     next_token: usize,
 }
@@ -115,9 +123,11 @@ impl Holder {
         &mut self,
         unit: &Unit,
         instances: u32,
+        registry: &Registry,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
         let Some(socket) = &unit.socket else { return Ok(()) };
+        self.unwatch(&unit.name, registry); // whoever asked for them waits anew
         let other = |held: &Held| !is_opened_alike(&held.socket, socket);
         if self.units.get(&unit.name).is_some_and(other)
             && let Some(held) = self.units.remove(&unit.name)
@@ -138,6 +148,12 @@ impl Holder {
             if known.is_none()
                 && let Some(place) = claim(given, wanted, &names)
             {
+                if socket.accept {
+                    // We accept ourselves, and wait for nobody.
+                    let all = place.sockets.iter();
+                    let set = all.map(|fd| set_nonblocking(fd.as_fd(), true));
+                    set.collect::<io::Result<()>>().map_err(|error| format!("fcntl: {error}"))?;
+                }
                 places.push(place);
                 continue;
             }
@@ -219,6 +235,7 @@ impl Holder {
     pub fn close(&mut self, unit: &UnitName, registry: &Registry) {
         self.unwatch(unit, registry);
         self.emptying.retain(|emptying| emptying.unit != *unit);
+        self.accepted.forget(unit);
         if let Some(held) = self.units.remove(unit) {
             held.places.iter().for_each(|place| place.close(&held.socket));
         }
@@ -258,9 +275,14 @@ impl Holder {
         (FIRST_SOCKET..FIRST_SOCKET.saturating_mul(2)).contains(&token.0)
     }
 
-    /// Somebody connects: the unit whose socket it is, which is waited on no more.
+    /// Somebody connects: the unit whose socket it is, which is waited on no more. With
+    /// `Accept=yes` that is for [`Holder::next_accepted`].
     pub fn connected(&mut self, token: Token, registry: &Registry) -> Option<UnitName> {
         let unit = self.tokens.get(&token.0.checked_sub(FIRST_SOCKET)?)?.clone();
+        if self.units.get(&unit).is_some_and(|held| held.socket.accept) {
+            self.accepted.knock(unit);
+            return None;
+        }
         self.unwatch(&unit, registry);
         Some(unit)
     }
@@ -404,11 +426,60 @@ impl Holder {
 
     /// When the queues are to be looked at again.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.emptying.iter().map(|emptying| emptying.next.max(emptying.from)).min()
+        let emptying = self.emptying.iter().map(|emptying| emptying.next.max(emptying.from));
+        emptying.chain(self.accepted.next_deadline()).min()
     }
 
-    /// What the main process of a unit is passed: its own sockets, then those of `Sockets=`.
+    /// The next connection of a socket with `Accept=yes`: it is ours until the service that is to
+    /// serve it has a main process.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn next_accepted(&mut self, registry: &Registry) -> Result<Option<Newcomer>, String> {
+        while let Some(socket) = self.accepted.next() {
+            if self.accepted.is_unwatched(&socket) && self.watch(&socket, registry).is_err() {
+                self.accepted.cannot_watch(&socket);
+            }
+            let Some(held) = self.units.get(&socket) else { continue };
+            let listeners = held.places.iter().flat_map(|place| &place.sockets).map(AsFd::as_fd);
+            let listeners: Vec<_> = listeners.collect();
+            if let Some(newcomer) = self.accepted.take(&socket, &held.socket, &listeners)? {
+                return Ok(Some(newcomer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The poll does not take the sockets of this unit; whether it has Accept=yes, and they are
+    /// looked at every now and then.
+    pub fn cannot_watch(&mut self, unit: &UnitName) -> bool {
+        let accepts = self.units.get(unit).is_some_and(|held| held.socket.accept);
+        if accepts {
+            self.accepted.cannot_watch(unit);
+        }
+        accepts
+    }
+
+    /// The main process of the unit has its connection, or will never be.
+    pub fn let_go(&mut self, unit: &UnitName) {
+        self.accepted.let_go(unit);
+    }
+
+    /// Whether there may be a connection to take.
+    pub fn has_work(&self) -> bool {
+        self.accepted.has_work()
+    }
+
+    /// What the main process of a unit is passed: its connection, or its own sockets, then those
+    /// of `Sockets=`.
     pub fn passed(&self, unit: &Unit) -> Passed {
+        if let Some((fd, remote)) = self.accepted.of(&unit.name) {
+            if unit.service.non_blocking {
+                let _ = set_nonblocking(fd, true);
+            }
+            let sockets = vec![(fd.as_raw_fd(), accepted::NAME.to_owned())];
+            return Passed { sockets, remote, ..Passed::default() };
+        }
         let own = unit.instance_of.as_ref().unwrap_or(&unit.name);
         let mut owners = vec![own.clone()];
         owners.extend(unit.sockets.iter().map(|dependency| dependency.name.clone()));
@@ -435,7 +506,7 @@ impl Holder {
         let sockets = self.units.iter().filter(|(name, _)| name.kind() == UnitKind::Socket);
         let starts = |(name, held): &(&UnitName, &Held)| {
             let target = held.socket.service.clone().or_else(|| service_of_socket(name));
-            target.as_ref() == Some(service)
+            target.as_ref() == Some(service) && !held.socket.accept
         };
         let sockets = sockets.filter(starts).map(|(name, _)| name.clone());
         std::iter::once(service.clone()).chain(sockets).collect()
@@ -518,37 +589,6 @@ impl Place {
     }
 }
 
-/// An inherited socket of this kind that has one of these names, or else this address.
-fn claim(
-    given: &mut Vec<(OwnedFd, String)>,
-    wanted: &Listen,
-    names: &[Option<&str>],
-) -> Option<Place> {
-    let is_kind = |fd: &OwnedFd| {
-        let kind = listener::kind(fd.as_fd()).ok().flatten();
-        wanted.kind != ListenKind::Fifo && kind == Some(plan::kind_of(wanted.kind))
-    };
-    let at = |fd: &OwnedFd| listener::local_address(fd.as_fd()).unwrap_or(Address::Unnamed);
-    let named = |(fd, name): &(OwnedFd, String)| is_kind(fd) && names.contains(&Some(name));
-    let placed = |(fd, _): &(OwnedFd, String)| is_kind(fd) && is_at(&wanted.address, &at(fd));
-    let found = given.iter().position(named).or_else(|| given.iter().position(placed))?;
-    let (fd, _) = given.remove(found);
-    let (listen, address) = (wanted.clone(), at(&fd));
-    Some(Place { listen, address, sockets: vec![fd], spread: Spread::Shared })
-}
-
-fn is_at(wanted: &ListenAddress, address: &Address) -> bool {
-    match (wanted, address) {
-        (ListenAddress::Port(port), Address::Inet(at)) => {
-            at.port() == *port && at.ip().is_unspecified()
-        }
-        (ListenAddress::Ip(wanted), Address::Inet(at)) => wanted == at,
-        (ListenAddress::Path(wanted), Address::Path(at)) => Path::new(wanted) == at,
-        (ListenAddress::Abstract(wanted), Address::Abstract(at)) => wanted.as_bytes() == at,
-        (_, _) => false,
-    }
-}
-
 /// Also for those who hold it beside us; a FIFO is none, and a datagram socket is not connected.
 fn end(fd: &OwnedFd) {
     let _ = listener::shutdown(fd.as_fd());
@@ -576,6 +616,10 @@ fn is_opened_alike(one: &Socket, other: &Socket) -> bool {
         listen: Vec::new(),
         service: None,
         descriptor_name: None,
+        max_connections: 0,
+        max_connections_per_source: 0,
+        poll_limit_burst: 0,
+        poll_limit_interval: Duration::ZERO,
         trigger_limit_burst: 0,
         trigger_limit_interval: Duration::ZERO,
         opens_late: false,

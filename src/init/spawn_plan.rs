@@ -114,6 +114,10 @@ impl Spawner {
         let activation = Activation::new(passed, exec, is_main)?;
         let mut environment = self.environment(request, account.as_ref(), main)?;
         activation.announce(&mut environment);
+        if let Some(remote) = passed.remote.as_ref().filter(|_| is_main) {
+            environment.insert("REMOTE_ADDR".into(), remote.address.as_str().into());
+            environment.insert("REMOTE_PORT".into(), remote.port.to_string().into());
+        }
         let mut pid_variables = activation.pid_variables();
         if let Some(period) = unit.service.watchdog.filter(|_| is_main) {
             environment.insert("WATCHDOG_USEC".into(), period.as_micros().to_string().into());

@@ -28,6 +28,11 @@ impl Limit {
         admitted
     }
 
+    /// Whether some were left out that nobody was told of yet.
+    pub fn has_left_out(&self) -> bool {
+        self.left_out > 0
+    }
+
     /// How many were left out before a line that comes out.
     pub fn take_left_out(&mut self) -> Option<u64> {
         (self.left_out > 0).then(|| std::mem::take(&mut self.left_out))

@@ -44,6 +44,9 @@ const LAST_TURNS: usize = 64;
 /// The queue keeps the memory for so many streams when it is empty.
 const QUEUE_KEPT: usize = 64;
 
+/// So many units have their lines counted; of those that are gone only what was left out.
+const LIMITS_MAX: usize = 16 << 10;
+
 /// So many events are taken from the kernel at once.
 const EVENTS: usize = 256;
 
@@ -368,6 +371,9 @@ impl Relay {
         };
         let limit = stream.wishes.as_ref().and_then(|wishes| wishes.rate).map(|rate| {
             let unit = Arc::clone(&stream.source.unit);
+            if self.limits.len() >= LIMITS_MAX {
+                self.limits.retain(|_, limit| limit.has_left_out());
+            }
             (rate, clock::monotonic(), self.limits.entry(unit).or_default())
         });
         let format = Formatted {

@@ -11,6 +11,9 @@ use std::time::Duration;
 use super::line::Line;
 use super::protocol::{Request, Source, Stream};
 
+/// The last lines of so many units are kept: more than there are in any container.
+const RINGS_MAX: usize = 16 << 10;
+
 /// So many bytes of a unit are kept.
 const UNIT_BYTES: usize = 256 << 10;
 /// So many bytes of all units are kept.
@@ -111,6 +114,7 @@ impl Rings {
         self.count += 1;
         let serial = self.count;
         if !self.units.contains_key(&source.unit) {
+            self.forget_old();
             let ring = Ring { is_instance: source.is_instance, ..Ring::default() };
             self.units.insert(Arc::clone(&source.unit), ring);
         }
@@ -126,6 +130,20 @@ impl Rings {
             self.make_room();
         }
         serial
+    }
+
+    /// Units come and go (a connection has one of its own): those that have been silent for longest
+    /// are forgotten, a quarter at once, because to look for them costs a glance at each.
+    fn forget_old(&mut self) {
+        if self.units.len() < RINGS_MAX {
+            return;
+        }
+        let last = |ring: &Ring| ring.lines.back().map_or(0, |entry| entry.serial);
+        let mut serials: Vec<u64> = self.units.values().map(last).collect();
+        let (_, oldest, _) = serials.select_nth_unstable(RINGS_MAX / 4);
+        let oldest = *oldest;
+        self.units.retain(|_, ring| last(ring) > oldest);
+        self.bytes = self.units.values().map(Ring::bytes).sum();
     }
 
     /// Half of the largest goes at once: to look for it costs a glance at each.
@@ -233,6 +251,22 @@ mod tests {
         assert_eq!(texts(&rings, &renamed), ["a", "", "d"]);
         rings.rename("db.service", "new.service");
         assert_eq!(texts(&rings, &request(&["new.service"], None, None)), ["b"]);
+    }
+
+    #[test]
+    fn units_that_are_gone_are_forgotten() {
+        let mut rings = Rings::default();
+        push(&mut rings, "stays.service", "first", 1);
+        for number in 0..RINGS_MAX * 2 {
+            push(&mut rings, &format!("c@{number}.service"), "x", 1);
+            if number % 1000 == 0 {
+                push(&mut rings, "stays.service", "again", 1);
+            }
+        }
+        assert!(rings.units.len() <= RINGS_MAX, "{}", rings.units.len());
+        assert_eq!(rings.bytes, rings.units.values().map(Ring::bytes).sum::<usize>());
+        let stays = Request { units: vec!["stays.service".to_owned()], ..Request::default() };
+        assert_eq!(texts(&rings, &stays).first().map(String::as_str), Some("first"));
     }
 
     #[test]

@@ -23,8 +23,8 @@ impl Manager {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.killed_late |= service.killed_late;
         }
-        if service.unit.instance_of.is_some() {
-            return; // its group speaks for it
+        if service.unit.is_made() {
+            return; // its group speaks for it; how one connection ended is nobody's matter
         }
         let is_command = self.config.command.as_ref() == Some(&change.unit);
         if is_command && service.main_exit.is_some() {

@@ -146,6 +146,10 @@ impl Manager {
 
     /// The definition that a start of this unit takes.
     pub(super) fn definition(&self, unit: &UnitName) -> Option<Arc<Unit>> {
+        let service = self.services.get(unit);
+        if let Some(service) = service.filter(|it| it.unit.connection_of.is_some()) {
+            return Some(Arc::clone(&service.unit));
+        }
         match self.group_of(unit) {
             None => self.units.get(unit).cloned(),
             Some(group) => {

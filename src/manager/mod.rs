@@ -10,6 +10,9 @@
 #![deny(clippy::disallowed_methods)]
 
 mod backoff;
+#[cfg(test)]
+mod connection_stories;
+mod connections;
 mod ends;
 pub mod event;
 mod graph;
@@ -53,6 +56,7 @@ use std::sync::Arc;
 
 use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
+use connections::Connections;
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
 use graph::Graph;
 use instances::Group;
@@ -83,6 +87,7 @@ pub struct Manager {
     touched: BTreeSet<UnitName>,
     jobs: Jobs,
     sockets: Sockets,
+    connections: Connections,
     /// Units whose start is refused because of another's failure, and the reason.
     refused: VecDeque<(UnitName, String)>,
     out: Out,
@@ -120,6 +125,7 @@ impl Manager {
             graph,
             jobs: Jobs::default(),
             sockets: Sockets::default(),
+            connections: Connections::default(),
             refused: VecDeque::new(),
             out: Out::new(config.seed),
             deadlines: BTreeSet::new(),
@@ -192,11 +198,13 @@ impl Manager {
             }
             Event::Listening { unit, outcome } => self.on_listening(&unit, outcome),
             Event::Connection { unit } => self.on_connection(&unit),
+            Event::Accepted { socket, unit, source } => self.on_accepted(&socket, unit, source),
             Event::Quiet { unit } => self.on_quiet(&unit),
             Event::NothingLeft => self.on_nothing_left(),
             Event::Timer => self.on_timer(),
         }
         self.settle();
+        self.forget_connections();
         self.leave();
     }
 

@@ -97,7 +97,8 @@ impl Manager {
         let single = |service: &&Service| service.unit.instance_of.is_none();
         let up = self.services.values().filter(single).filter(|service| !service.is_down());
         let up: BTreeSet<UnitName> = up.map(|service| service.name().clone()).collect();
-        let layers = self.graph.layers_below(&self.units, &up);
+        let mut layers = self.graph.layers_below(&self.units, &up);
+        self.connection_layers(&mut layers);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.set_layers(layers);
         }

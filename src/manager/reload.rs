@@ -47,9 +47,8 @@ impl Manager {
     /// A unit whose file is gone is forgotten as soon as nothing of it runs.
     fn forget_removed(&mut self) {
         let known = &self.units;
-        let gone = |service: &&Service| {
-            service.unit.instance_of.is_none() && known.get(service.name()).is_none()
-        };
+        let gone =
+            |service: &&Service| !service.unit.is_made() && known.get(service.name()).is_none();
         let removed = self.services.values().filter(gone);
         let removed: Vec<UnitName> = removed.map(|service| service.name().clone()).collect();
         for name in removed {
@@ -66,7 +65,7 @@ impl Manager {
 
     /// The definitions that count for order: of what runs, its own; else the new ones.
     fn effective(&self) -> UnitSet {
-        let services = self.services.values().filter(|it| it.unit.instance_of.is_none());
+        let services = self.services.values().filter(|it| !it.unit.is_made());
         UnitSet::new(services.map(|service| Arc::clone(&service.unit)))
     }
 
@@ -84,7 +83,7 @@ impl Manager {
     }
 
     fn plan(&self, units: &UnitSet) -> Vec<Change> {
-        let single = |service: &&Service| service.unit.instance_of.is_none();
+        let single = |service: &&Service| !service.unit.is_made();
         let known = self.services.values().filter(single).map(Service::name);
         let names: BTreeSet<&UnitName> = units.units.keys().chain(known).collect();
         names.into_iter().filter_map(|name| self.plan_one(name, units)).collect()

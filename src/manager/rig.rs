@@ -82,6 +82,8 @@ pub struct Rig {
     pub unmet: BTreeSet<UnitName>,
     /// Units whose address is somebody else's.
     pub busy: BTreeSet<UnitName>,
+    /// Services that are to serve a connection.
+    accepted: BTreeSet<UnitName>,
     /// Units in whose queues somebody waits that nobody accepts.
     pub queued: BTreeSet<UnitName>,
     log: String,
@@ -117,10 +119,19 @@ impl Rig {
             daemons: BTreeMap::new(),
             unmet: BTreeSet::new(),
             busy: BTreeSet::new(),
+            accepted: BTreeSet::new(),
             queued: BTreeSet::new(),
             log: String::new(),
             exit: None,
         }
+    }
+
+    /// A connection to `echo.socket` from there, for `echo@INSTANCE.service`.
+    pub fn connect(&mut self, instance: &str, source: &str) {
+        let (socket, unit) =
+            (UnitName::parse("echo.socket").unwrap(), name(&format!("echo@{instance}")));
+        self.accepted.insert(unit.clone());
+        self.event(Event::Accepted { socket, unit, source: source.to_string() });
     }
 
     /// Delivers one event and everything that the world answers.
@@ -203,8 +214,24 @@ impl Rig {
 
     /// A client's wish.
     pub fn ask(&mut self, kind: JobKind, stem: &str) {
-        let request = Request::Job { kind, unit: name(stem) };
+        self.ask_of(kind, name(stem));
+    }
+
+    /// A client's wish for a unit of any kind.
+    pub fn ask_of(&mut self, kind: JobKind, unit: UnitName) {
+        let request = Request::Job { kind, unit };
         self.event(Event::Request { client: ClientId(1), request });
+    }
+
+    /// Services that serve a connection, and those whose connection has not been let go.
+    pub fn connections(&self) -> (Vec<UnitStatus>, usize) {
+        let serves = |status: &UnitStatus| status.unit.connection_of.is_some();
+        (self.manager.status().filter(serves).collect(), self.accepted.len())
+    }
+
+    /// Whether there is such a service.
+    pub fn knows(&self, stem: &str) -> bool {
+        self.manager.unit_status(&name(stem)).is_some()
     }
 
     /// Time passes, and every deadline on the way is met.
@@ -322,7 +349,11 @@ impl Rig {
                 }
             }
             Action::KillEverything { .. } => events.push_back(Event::NothingLeft),
-            Action::Release { .. } => (),
+            Action::Release { unit } => {
+                if self.accepted.remove(&unit) {
+                    let _ = writeln!(self.log, "let go {}", unit.stem());
+                }
+            }
             Action::Load => {
                 let _ = writeln!(self.log, "load");
                 events.push_back(Event::Loaded { units: self.on_disk.clone() });
@@ -403,6 +434,9 @@ impl Rig {
             }
             Fact::ListenFailed { unit, reason } => {
                 writeln!(self.log, "{} cannot listen: {reason}", unit.stem())
+            }
+            Fact::ConnectionRefused { unit, source, directive, limit } => {
+                writeln!(self.log, "{} refuses {source}: {directive}={limit}", unit.stem())
             }
             Fact::TriggerLimitHit { unit, .. } => {
                 writeln!(self.log, "{} trigger limit hit", unit.stem())

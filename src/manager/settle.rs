@@ -48,6 +48,7 @@ impl Manager {
         let is = counts_as_live(change.to);
         self.live = (self.live + usize::from(is)).saturating_sub(usize::from(was));
         self.instance_changed(change);
+        self.connection_changed(change);
         if change.to == SubState::Start && self.groups.contains_key(&change.unit) {
             self.start_group(&change.unit);
         }
@@ -135,7 +136,7 @@ impl Manager {
         if job.running || !hopeless && self.jobs.is_blocked(&self.graph, &definition) {
             return;
         }
-        if job.stops() && !hopeless && self.is_still_used(unit) {
+        if job.stops() && !hopeless && (self.is_still_used(unit) || self.is_connected(unit)) {
             return; // looked at again when that is down
         }
         if job.stops() {
@@ -316,6 +317,7 @@ impl Manager {
         }
         self.boot_job_ended(unit);
         self.reload_at_last(unit, result);
+        self.connection_job_ended(unit);
     }
 
     /// A SIGHUP came while the service was being started, and it is up now.

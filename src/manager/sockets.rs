@@ -62,6 +62,13 @@ struct Held {
     close_at: Option<Timestamp>,
 }
 
+impl Held {
+    /// Connections are taken for it, and start nothing that it would follow.
+    fn accepts(&self) -> bool {
+        self.unit.socket.as_ref().is_some_and(|socket| socket.accept)
+    }
+}
+
 /// All sockets that are open or asked for, by the unit in whose file they stand.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
@@ -166,6 +173,7 @@ impl Manager {
         held.unit = Arc::clone(&unit);
         held.instances = instances;
         held.asked = true;
+        held.awaited = false; // those that are open anew are waited on by nobody
         self.out.act(Action::Listen { unit, instances });
     }
 
@@ -342,16 +350,36 @@ impl Manager {
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         (held.awaited, held.connected) = (false, true);
         let Some(socket) = held.unit.socket.as_deref().filter(|_| held.open) else { return };
-        if self.shutdown.is_some() {
+        if self.shutdown.is_some() || socket.accept {
             return;
         }
         let (burst, interval) = (socket.trigger_limit_burst, socket.trigger_limit_interval);
         let target = triggered(&held.unit);
+        if self.count_trigger(unit, burst, interval)
+            && let Some(target) = target.filter(|target| self.services.contains_key(target))
+        {
+            self.start(&[target], Origin::Unit);
+        }
+    }
+
+    /// The definition of sockets that are open to new connections.
+    pub(super) fn listening(&self, unit: &UnitName) -> Option<&Arc<Unit>> {
+        let held = self.sockets.held.get(unit).filter(|held| held.open && !held.quiet)?;
+        let state = self.services.get(unit)?.state;
+        (state == SubState::Listening).then_some(&held.unit)
+    }
+
+    /// A connection starts something. So many in so short a time are too many: then the socket
+    /// fails.
+    pub(super) fn count_trigger(
+        &mut self,
+        unit: &UnitName,
+        burst: u32,
+        interval: Duration,
+    ) -> bool {
+        let Some(held) = self.sockets.held.get_mut(unit) else { return false };
         if held.triggers.allow(self.out.now, burst, interval) {
-            if let Some(target) = target.filter(|target| self.services.contains_key(target)) {
-                self.start(&[target], Origin::Unit);
-            }
-            return;
+            return true;
         }
         self.out.record(Fact::TriggerLimitHit { unit: unit.clone(), burst, interval });
         self.unlisten(unit);
@@ -363,6 +391,7 @@ impl Manager {
             let reason = format!("{burst} connections in a row started it in vain");
             self.refuse_start(unit, ServiceResult::TriggerLimitHit, reason);
         }
+        false
     }
 
     /// Does to every socket what follows from the state of its service; whether that changed
@@ -436,7 +465,8 @@ impl Manager {
         let Some(target) = self.sockets.held.get(unit).and_then(|it| triggered(&it.unit)) else {
             return;
         };
-        let idle = self.is_idle(&target);
+        let accepts = self.sockets.held.get(unit).is_some_and(Held::accepts);
+        let idle = accepts || self.is_idle(&target);
         let spent = self.services.get(&target).is_some_and(|service| {
             service.state == SubState::Failed && service.result == ServiceResult::StartLimitHit
         });
@@ -453,7 +483,8 @@ impl Manager {
         let Some(service) = self.services.get(unit) else { return };
         let listens = service.unit.is_on_demand() || service.state == SubState::Listening;
         let target = triggered(&service.unit);
-        let idle = listens && target.is_some_and(|target| self.is_idle(&target));
+        let accepts = self.sockets.held.get(unit).is_some_and(Held::accepts);
+        let idle = listens && (accepts || target.is_some_and(|target| self.is_idle(&target)));
         let idle = idle && self.shutdown.is_none() && self.booted;
         let Some(held) = self.sockets.held.get_mut(unit) else { return };
         if idle && !held.awaited {

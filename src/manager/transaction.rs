@@ -47,6 +47,12 @@ impl Manager {
             JobKind::Start | JobKind::Restart if self.is_one_too_many(unit) => {
                 Some(format!("{unit} is one more than are wanted: scale its service up"))
             }
+            JobKind::Start | JobKind::Restart if unit.is_template() => {
+                Some(format!("{unit} is a template, which never runs itself"))
+            }
+            JobKind::Start | JobKind::Restart if service.unit.connection_of.is_some() => {
+                Some(format!("{unit} serves one connection, and ends with it"))
+            }
             JobKind::Reload if !service.can_reload() && !self.can_roll(unit) => {
                 Some(format!("{unit} has no ExecReload= and is not Type=notify-reload"))
             }

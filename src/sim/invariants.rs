@@ -122,6 +122,7 @@ impl<'a> Checker<'a> {
             | Event::Matched { .. }
             | Event::Probed { .. }
             | Event::FoundMain { .. }
+            | Event::Accepted { .. }
             | Event::OomKill { .. }
             | Event::MemoryHigh { .. } => (),
             Event::Listening { unit, outcome } => {
@@ -355,6 +356,7 @@ impl<'a> Checker<'a> {
             | Fact::OomKill { .. }
             | Fact::MemoryHigh { .. }
             | Fact::Status { .. }
+            | Fact::ConnectionRefused { .. }
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }

@@ -426,6 +426,7 @@ impl World {
             | Event::Probed { .. }
             | Event::Listening { .. }
             | Event::Connection { .. }
+            | Event::Accepted { .. }
             | Event::Quiet { .. }
             | Event::OomKill { .. }
             | Event::MemoryHigh { .. } => false,

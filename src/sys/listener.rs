@@ -135,13 +135,23 @@ pub fn shutdown(fd: BorrowedFd<'_>) -> io::Result<()> {
     cvt(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
 }
 
-/// Takes one connection, for `Accept=yes`; `None`: there is none just now, or its client has gone
-/// again. The new socket blocks, is close-on-exec, and its peer is given. The listener itself must
-/// be non-blocking.
+/// What [`accept`] found.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A connection, and its peer.
+    Connection(OwnedFd, Address),
+    /// One whose client has gone again; there may be others.
+    Gone,
+    /// Nobody, just now.
+    Nobody,
+}
+
+/// Takes one connection, for `Accept=yes`. The new socket blocks, is close-on-exec, and its peer is
+/// given. The listener itself must be non-blocking.
 ///
 /// # Errors
 /// accept(2)'s that do not pass by themselves: EMFILE, EINVAL.
-pub fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, Address)>> {
+pub fn accept(fd: BorrowedFd<'_>) -> io::Result<Accepted> {
     // SAFETY: null pointers ask for no address.
     let new = unsafe {
         let (address, size) = (std::ptr::null_mut(), std::ptr::null_mut());
@@ -150,16 +160,18 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, Address)>> {
     let new = match cvt(new) {
         // SAFETY: the descriptor was just made and nobody else has it.
         Ok(new) => unsafe { OwnedFd::from_raw_fd(new) },
-        Err(error) if super::is_passing(&error) => return Ok(None),
+        Err(error) if super::is_passing(&error) => return Ok(Accepted::Nobody),
         Err(error) => {
             let passing = [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH];
             let passes = error.raw_os_error().is_some_and(|errno| passing.contains(&errno));
-            return if passes { Ok(None) } else { Err(error) };
+            return if passes { Ok(Accepted::Gone) } else { Err(error) };
         }
     };
     let peer = nix::sys::socket::getpeername::<SockaddrStorage>(new.as_raw_fd());
-    let peer = peer.map_or(Address::Unnamed, |peer| Address::from_kernel(&peer));
-    Ok(Some((new, peer)))
+    Ok(match peer {
+        Ok(peer) => Accepted::Connection(new, Address::from_kernel(&peer)),
+        Err(_) => Accepted::Gone, // ENOTCONN: it was reset before we came
+    })
 }
 
 /// One instruction of classic BPF: operation, jumps if true and if false, operand.

@@ -36,12 +36,12 @@ fn the_queue_is_counted() {
     let clients: Vec<_> = (0..3).map(|_| connect(address).unwrap()).collect();
     queue_becomes(fd, 3);
     socket::set_nonblocking(fd, true).unwrap();
-    let (_, peer) = accept(fd).unwrap().unwrap();
+    let Accepted::Connection(_, peer) = accept(fd).unwrap() else { panic!("nobody") };
     assert_eq!(peer, Address::Inet(clients[0].local_addr().unwrap()));
     assert_eq!(queue_length(fd).unwrap(), 2);
-    accept(fd).unwrap().unwrap();
-    accept(fd).unwrap().unwrap();
-    assert!(accept(fd).unwrap().is_none());
+    assert!(matches!(accept(fd).unwrap(), Accepted::Connection(..)));
+    assert!(matches!(accept(fd).unwrap(), Accepted::Connection(..)));
+    assert!(matches!(accept(fd).unwrap(), Accepted::Nobody));
     let other =
         std::os::unix::net::UnixListener::bind(tempfile::tempdir().unwrap().path().join("x"));
     assert!(queue(other.unwrap().as_fd()).is_err());

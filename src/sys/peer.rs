@@ -27,7 +27,7 @@ pub struct Peer {
 ///
 /// # Errors
 /// As getsockopt(2).
-pub fn of(stream: &UnixStream) -> io::Result<Peer> {
+pub fn of(stream: &impl AsRawFd) -> io::Result<Peer> {
     let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
     // SAFETY: `found` and `size` are valid for writing, and `size` says how large `found` is.

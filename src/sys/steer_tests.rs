@@ -48,9 +48,15 @@ impl Group {
     /// Connects and sees who gets it.
     fn lands(&self, ip: &str, source: Option<SocketAddr>, options: &[u8]) -> usize {
         let to = SocketAddr::new(ip.parse().unwrap(), self.port);
-        let _client = client(to, source, options).unwrap();
+        // A child of another test, on its way to its program, may hold the last one's descriptor.
+        let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+        let mut tries = std::iter::repeat_with(|| client(to, source, options));
+        let _client = tries.find(|made| !made.as_ref().is_err_and(in_use));
+        let _client = _client.unwrap().unwrap();
         loop {
-            let got = |(_, fd): &(usize, &OwnedFd)| listener::accept(fd.as_fd()).unwrap().is_some();
+            let got = |(_, fd): &(usize, &OwnedFd)| {
+                matches!(listener::accept(fd.as_fd()).unwrap(), listener::Accepted::Connection(..))
+            };
             if let Some((index, _)) = self.sockets.iter().enumerate().find(got) {
                 return index;
             }

@@ -27,7 +27,7 @@ pub fn build(
     draft.unit.file = files.first().map(|main| main.file.clone());
     let fragment = draft.unit.file.clone();
     let fragment = fragment.as_ref().map(|file| file.path.as_path());
-    let instances = files.iter().any(has_instances);
+    let instances = name.is_template() || files.iter().any(has_instances);
     let specifiers = Specifiers { unit: &name, fragment, host, instances };
     let before = problems.len();
     for raw in files {

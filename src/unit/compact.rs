@@ -75,6 +75,7 @@ impl Copier<'_> {
             sockets: self.dependencies(&unit.sockets),
             socket: unit.socket.as_deref().map(|socket| Box::new(self.socket(socket))),
             instance_of: unit.instance_of.as_ref().map(|name| self.name(name)),
+            connection_of: unit.connection_of.as_ref().map(|name| self.name(name)),
             ..unit.clone()
         }
     }

@@ -35,8 +35,18 @@ pub fn numbered(text: &str, n: u32) -> String {
 /// The n-th instance of a service: a unit of its own, which needs nothing and orders nothing,
 /// since its service does that for all of them.
 pub fn instance(unit: &Unit, n: u32) -> Unit {
+    let mut made = filled(unit, unit.name.numbered(n), &n.to_string());
+    stand_alone(&mut made);
+    made.settings.instance_of = Some(unit.name.clone());
+    made.settings.conditions.clear();
+    made.settings.asserts.clear();
+    made
+}
+
+/// The unit under another name and with this text in the place of every mark.
+pub(super) fn filled(unit: &Unit, name: UnitName, number: &str) -> Unit {
     let mut made = Unit {
-        name: unit.name.numbered(n),
+        name,
         file: unit.file.clone(),
         started_by: StartedBy::Demand,
         step: false,
@@ -47,26 +57,23 @@ pub fn instance(unit: &Unit, n: u32) -> Unit {
         settings: unit.settings.clone(),
         service: unit.service.clone(),
     };
-    let number = n.to_string();
     if let Some(marked) = &unit.instance_description {
-        made.description = marked.replace(MARK, &number);
+        made.description = marked.replace(MARK, number);
     }
-    alone(&mut made, &unit.name);
     let service = &mut made.service;
-    fill(&mut service.exec_start, &number, |list, change| commands(list, change));
-    fill(&mut service.exec, &number, context);
-    fill(&mut service.settings, &number, settings);
+    fill(&mut service.exec_start, number, |list, change| commands(list, change));
+    fill(&mut service.exec, number, context);
+    fill(&mut service.settings, number, settings);
     service.settings.instances = None;
     if let Some(health) = &mut service.settings.health {
-        health_check(health, &number);
+        health_check(health, number);
     }
     made
 }
 
-/// Takes from an instance what its service does for all.
-fn alone(made: &mut Unit, group: &UnitName) {
+/// Takes from an instance what another unit does for all.
+pub(super) fn stand_alone(made: &mut Unit) {
     let settings = &mut *made.settings;
-    settings.instance_of = Some(group.clone());
     settings.instance_description = None;
     settings.requisite.clear();
     settings.binds_to.clear();
@@ -76,8 +83,6 @@ fn alone(made: &mut Unit, group: &UnitName) {
     settings.before.clear();
     settings.on_failure.clear();
     settings.on_success.clear();
-    settings.conditions.clear();
-    settings.asserts.clear();
     settings.start_limit_action = ExitAction::None;
     settings.failure_action = ExitAction::None;
     settings.success_action = ExitAction::None;

@@ -17,6 +17,7 @@ pub mod command;
 pub mod command_unit;
 pub mod compact;
 pub mod condition;
+pub mod connections;
 pub mod directive;
 pub mod environment;
 pub mod exit_status;
@@ -197,6 +198,8 @@ pub struct UnitSettings {
     pub sockets: Vec<Dependency>,
     /// It is one of the instances of this service (`Instances=`), made by rinit.
     pub instance_of: Option<UnitName>,
+    /// It serves one connection of this socket (`Accept=yes`), made by rinit.
+    pub connection_of: Option<UnitName>,
     /// `Description=` if the number of an instance stands in it, as a mark; `description` has a
     /// `*` there. Only `unit::instances` reads it.
     pub instance_description: Option<String>,
@@ -217,6 +220,11 @@ impl Unit {
             settings: Shared::default(),
             service: Service::default(),
         }
+    }
+
+    /// rinit made it of another: no file defines it.
+    pub fn is_made(&self) -> bool {
+        self.instance_of.is_some() || self.connection_of.is_some()
     }
 
     /// It is started by the first connection: a service with sockets of its own that boot does
@@ -257,6 +265,7 @@ impl Default for UnitSettings {
             socket: None,
             sockets: Vec::new(),
             instance_of: None,
+            connection_of: None,
             instance_description: None,
         }
     }

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
-use super::UnitKind;
 use super::address::{parse_http, parse_tcp};
 use super::directive::Draft;
 use super::health::HealthCheck;
@@ -17,12 +16,14 @@ use super::rolling::Instances;
 use super::service::{NotifyAccess, ServiceType};
 use super::socket::{ListenAddress, ListenKind, Socket};
 use super::stream::captured;
+use super::{UnitKind, connections};
 
 /// Everything about one unit. After an error (`broken`) nothing is said to be missing.
 pub fn of_one_unit(draft: &mut Draft, broken: bool, problems: &mut Vec<Problem>) {
     implied(draft);
     health(draft, broken, problems);
     socket(draft, broken, problems);
+    connections::check(draft, problems);
     if draft.unit.name.kind() == UnitKind::Service {
         instances(draft, problems);
         oneshot(draft, problems);

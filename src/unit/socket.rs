@@ -81,6 +81,8 @@ pub struct Socket {
     pub accept: bool,
     /// `MaxConnections=` (64), with `accept`.
     pub max_connections: u32,
+    /// `MaxConnectionsPerSource=` (0, no limit), with `accept`.
+    pub max_connections_per_source: u32,
     /// `SocketUser=`.
     pub user: Option<String>,
     /// `SocketGroup=`.
@@ -115,8 +117,12 @@ pub struct Socket {
     pub pass_credentials: bool,
     /// `TriggerLimitIntervalSec=` (2 s); zero: no limit.
     pub trigger_limit_interval: Duration,
-    /// `TriggerLimitBurst=` (20; 200 with `accept`).
+    /// `TriggerLimitBurst=` (20; with `accept` 0, no limit).
     pub trigger_limit_burst: u32,
+    /// `PollLimitIntervalSec=` (2 s), with `accept`; zero: no limit.
+    pub poll_limit_interval: Duration,
+    /// `PollLimitBurst=` (150), with `accept`.
+    pub poll_limit_burst: u32,
     /// It is opened only when its service is started: the service is one that `OnFailure=` or
     /// `OnSuccess=` starts, or that `--unit` left out. Set by `verify`.
     pub opens_late: bool,
@@ -139,6 +145,7 @@ impl Default for Socket {
             service: None,
             accept: false,
             max_connections: 64,
+            max_connections_per_source: 0,
             user: None,
             group: None,
             mode: 0o666,
@@ -157,6 +164,8 @@ impl Default for Socket {
             pass_credentials: false,
             trigger_limit_interval: Duration::from_secs(2),
             trigger_limit_burst: 20,
+            poll_limit_interval: Duration::from_secs(2),
+            poll_limit_burst: 150,
             opens_late: false,
         }
     }

@@ -49,7 +49,6 @@ FreeBind = 'yes'
 FileDescriptorName = 'http'
 RemoveOnStop = true
 Accept = false
-MaxConnections = 10
 ReceiveBuffer = '64K'
 SendBuffer = 4096
 PassCredentials = true
@@ -80,7 +79,7 @@ TriggerLimitBurst = 7
     assert!(!socket.accept && !socket.reuse_port && socket.pass_credentials);
     assert_eq!(socket.descriptor_name.as_deref(), Some("http"));
     assert_eq!((socket.receive_buffer, socket.send_buffer), (Some(65_536), Some(4096)));
-    assert_eq!((socket.max_connections, socket.trigger_limit_burst), (10, 7));
+    assert_eq!((socket.max_connections, socket.trigger_limit_burst), (64, 7));
     assert_eq!(socket.trigger_limit_interval, Duration::from_secs(60));
     let reset = unit(&format!("{APP}[Socket]\nListenStream = [80, '', 81]\nReusePort = true\n"));
     let socket = reset.socket.as_ref().unwrap();
@@ -315,6 +314,186 @@ fn input_from_a_socket() {
     assert_eq!(web.service.exec.standard_input, Some(StandardStream::Socket));
 }
 
+/// The template's own `[Socket]` is the unit of its name; what stands beside it in `[Unit]` too.
+#[test]
+fn a_template_for_connections() {
+    let texts = [
+        (
+            "echo@",
+            "[Unit]\nAfter = 'db.service'\nRequires = 'db.service'\nConditionPathExists = '/x'\n\
+             BindsTo = 'db.service'\nFailureAction = 'none'\nDescription = 'of %i'\n\
+             [Service]\nExecStart = 'app %i %n %p'\nStandardInput = 'socket'\n\
+             [Socket]\nListenStream = 7\nAccept = true\nMaxConnectionsPerSource = 3\n\
+             PollLimitBurst = 5\nPollLimitIntervalSec = 1\n",
+        ),
+        ("db", APP),
+        ("two", "[Socket]\nListenStream = 8\nAccept = true\nTriggerLimitBurst = 9\n"),
+        (
+            "two@",
+            "[Unit]\nRequires = 'db.service'\nAfter = 'db.service'\n\
+             [Service]\nExecStart = 'app'\nStandardOutput = 'socket'\n",
+        ),
+    ];
+    let (units, problems) = read(&texts, None);
+    assert_eq!(drawn(&problems), "");
+    let socket = units.get(&name("echo.socket")).unwrap();
+    let names = |list: &[super::Dependency]| -> Vec<String> {
+        list.iter().map(|it| it.name.to_string()).collect()
+    };
+    assert_eq!(names(&socket.after), ["db.service"]);
+    assert_eq!(
+        (names(&socket.requires), socket.started_by),
+        (names(&socket.after), StartedBy::Boot)
+    );
+    let said = socket.socket.as_ref().unwrap();
+    assert_eq!((said.max_connections, said.max_connections_per_source), (64, 3));
+    assert_eq!((said.trigger_limit_burst, said.poll_limit_burst), (0, 5));
+    assert_eq!(socket.binds_to.len(), 1);
+    assert_eq!(socket.failure_action, super::service::ExitAction::None);
+    assert_eq!(said.poll_limit_interval, Duration::from_secs(1));
+    assert_eq!(said.service, Some(name("echo@.service")));
+    let template = units.get(&name("echo@.service")).unwrap();
+    assert_eq!((template.socket.as_ref(), template.started_by), (None, StartedBy::Demand));
+    let made = super::connections::connection(template, &socket.name, "0-::1:7-::1:9").unwrap();
+    assert_eq!(made.name.as_str(), "echo@0-::1:7-::1:9.service");
+    let words = &made.service.exec_start[0].arguments;
+    assert_eq!(words, &["0-::1:7-::1:9", "echo@0-::1:7-::1:9.service", "echo"]);
+    assert_eq!((made.after.len(), made.requires.len(), made.conditions.len()), (0, 0, 1));
+    assert_eq!(made.connection_of, Some(socket.name.clone()));
+    assert!(!format!("{made:?}").contains("fdd0"), "{made:?}");
+    assert_eq!(super::connections::connection(template, &socket.name, "a/b"), None);
+    assert_eq!(made.description, "of 0-::1:7-::1:9");
+    let two = units.get(&name("two.socket")).unwrap();
+    assert_eq!(
+        (names(&two.requires), names(&two.after)),
+        (names(&socket.after), names(&socket.after))
+    );
+    assert_eq!(two.socket.as_ref().unwrap().trigger_limit_burst, 9);
+}
+
+#[test]
+fn connections_that_cannot_be() {
+    check_problems(
+        &[
+            ("a", &format!("{APP}[Socket]\nListenStream = 1\nAccept = true\n")),
+            ("b", "[Socket]\nListenDatagram = 2\nAccept = true\nReusePort = true\n"),
+            ("b@", &format!("{APP}Restart = 'always'\nType = 'forking'\nRemainAfterExit = true\n")),
+            ("c", "[Socket]\nListenStream = 3\nAccept = true\n"),
+            ("c@", &format!("{APP}[Socket]\nListenStream = 4\nAccept = true\n")),
+            ("d@", &format!("{APP}[Socket]\nListenStream = 5\nMaxConnections = 7\n")),
+            ("e", &format!("{APP}Sockets = 'c.socket'\n")),
+            (&"f".repeat(150), "[Socket]\nListenStream = 6\nAccept = true\n"),
+            (&format!("{}@", "f".repeat(150)), APP),
+            ("g", "[Socket]\nListenStream = 8\nAccept = true\n"),
+            (
+                "g@",
+                "[Unit]\nOnFailure = 'e.service'\n[Service]\nType = 'oneshot'\n\
+                 ExecStart = ['one; two', 'three']\nFileDescriptorStoreMax = 3\n",
+            ),
+        ],
+        expect![[r#"
+            error: a.service has Accept=yes: each connection is an instance of it
+             --> a.toml:5:10
+              |
+            5 | Accept = true
+              |          ^^^^
+              |
+              = help: call the file a@.toml; the instances are a@0-….service
+
+            error: b.socket has Accept=yes, and a socket that has no connections
+             --> b.toml:2:18
+              |
+            2 | ListenDatagram = 2
+              |                  ^
+              |
+              = help: ListenDatagram and ListenFIFO go to one service: put them into another file
+
+            warning: ReusePort has no effect: with Accept=yes rinit takes the connections itself
+             --> b.toml:4:13
+              |
+            4 | ReusePort = true
+              |             ^^^^
+
+            warning: Restart of b@.service has no effect: a connection does not come a second time
+             --> b@.toml:3:11
+              |
+            3 | Restart = 'always'
+              |           ^^^^^^^^
+
+            error: b@.service is Type=forking, and gets one connection to serve
+             --> b@.toml:4:8
+              |
+            4 | Type = 'forking'
+              |        ^^^^^^^^^
+              |
+              = help: let it stay in the foreground: Type = "exec"
+
+            warning: RemainAfterExit of b@.service has no effect: a connection is over when who serves it is gone
+             --> b@.toml:5:19
+              |
+            5 | RemainAfterExit = true
+              |                   ^^^^
+
+            error: [Socket] of c@.service is c.socket, and there is one already
+             --> c@.toml:3:2
+              |
+            3 | [Socket]
+              |  ^^^^^^
+              |
+             ::: c.toml:1:1
+              |
+            1 | [Socket]
+              | - c.socket is here
+              |
+              = help: keep one of the two
+
+            error: d@.service is a template, which nothing starts, and has a [Socket]
+             --> d@.toml:3:2
+              |
+            3 | [Socket]
+              |  ^^^^^^
+              |
+              = help: Accept = true starts an instance for each connection; for a number of them that share the socket take the @ out of the name and say Instances = N
+
+            warning: MaxConnections has no effect: it is for Accept=yes
+             --> d@.toml:5:18
+              |
+            5 | MaxConnections = 7
+              |                  ^
+
+            error: e.service names c.socket in Sockets, which has Accept=yes
+             --> e.toml:3:11
+              |
+            3 | Sockets = 'c.socket'
+              |           ^^^^^^^^^^
+              |
+              = help: its connections go to instances of its own; nobody else gets it
+
+            error: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff@.service is too long for the name of each connection to follow the @
+             --> ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff@.toml:1:1
+              |
+            1 | [Service]
+              | ^
+              |
+              = help: at most 143 bytes
+
+            warning: OnFailure of g@.service has no effect: it is not asked for each connection; say it in the socket's file
+             --> g@.toml:2:13
+              |
+            2 | OnFailure = 'e.service'
+              |             ^^^^^^^^^^^
+
+            warning: FileDescriptorStoreMax of g@.service has no effect: no process comes after the one that serves a connection
+             --> g@.toml:6:26
+              |
+            6 | FileDescriptorStoreMax = 3
+              |                          ^
+
+            7 errors, 6 warnings: nothing was started
+        "#]],
+    );
+}
+
 #[test]
 fn sockets_for_nobody_and_from_nowhere() {
     check_problems(
@@ -377,15 +556,23 @@ fn sockets_for_nobody_and_from_nowhere() {
             3 | Service = 'w@.service'
               |           ^^^^^^^^^^^^
               |
-              = help: name one instance; Accept=yes is not supported by this version of rinit
+              = help: a template never runs: name one instance, or say Accept = true in the socket of its name
 
-            error: Accept: an instance for each connection is not supported by this version of rinit
+            error: f.socket has Accept=yes, and there is no f@.service
              --> f.toml:3:10
               |
             3 | Accept = true
               |          ^^^^
               |
-              = help: with Accept = false the service gets the listening socket and accepts itself
+              = help: write f@.toml: each connection is an instance of it
+
+            error: f.socket has Accept=yes, so it is for f@.service and for no other
+             --> f.toml:4:11
+              |
+            4 | Service = 'web.service'
+              |           ^^^^^^^^^^^^^
+              |
+              = help: take Service away
 
             error: g.socket has [Health], which is for a service
              --> g.toml:4:2
@@ -417,7 +604,7 @@ fn sockets_for_nobody_and_from_nowhere() {
             3 | Sockets = 'bb.socket x.service'
               |            ^^^^^^^^^
 
-            11 errors: nothing was started
+            12 errors: nothing was started
         "#]],
     );
 }

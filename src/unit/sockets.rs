@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::directive::Draft;
@@ -14,7 +14,7 @@ use super::health::HealthCheck;
 use super::problem::{Problem, Span};
 use super::service::StandardStream;
 use super::socket::{BindIpv6Only, Listen, ListenAddress, ListenKind, Socket};
-use super::{Dependency, StartedBy, UnitKind, UnitName, rules, value};
+use super::{Dependency, StartedBy, UnitKind, UnitName, connections, rules, value};
 
 type Index = BTreeMap<UnitName, usize>;
 
@@ -28,14 +28,49 @@ pub fn give(drafts: &mut [Draft], index: &Index, problems: &mut Vec<Problem>) {
             given.push((at, Dependency { span: None, ..dependency.clone() }, true));
         }
     }
+    let mut accepted = Vec::new();
     let named: Vec<UnitName> =
         given.iter().map(|(_, dependency, _)| dependency.name.clone()).collect();
-    for draft in drafts.iter_mut().filter(|draft| draft.unit.name.kind() == UnitKind::Socket) {
+    let accepting = |draft: &Draft| draft.unit.socket.as_ref().is_some_and(|it| it.accept);
+    for (at, dependency, _) in &given {
+        let socket = index.get(&dependency.name).and_then(|at| drafts.get(*at));
+        if let (Some(draft), true) = (drafts.get(*at), socket.is_some_and(accepting)) {
+            let (name, socket) = (&draft.unit.name, &dependency.name);
+            let message = format!("{name} names {socket} in Sockets, which has Accept=yes");
+            let hint = "its connections go to instances of its own; nobody else gets it";
+            problems.push(Problem::error(draft.span("Sockets"), message).hint(hint));
+        }
+    }
+    for (at, draft) in drafts.iter_mut().enumerate() {
+        if draft.unit.name.kind() != UnitKind::Socket {
+            continue;
+        }
+        if accepting(draft) {
+            let template = template_of(draft, index, problems);
+            draft.socket().service = template.as_ref().map(|(name, _)| name.clone());
+            accepted.extend(template.map(|(_, template)| (at, template)));
+            continue;
+        }
         let inherited = named.contains(&draft.unit.name);
         if let Some(service) = service_of(draft, inherited, index, problems) {
             let dependency = Dependency { name: draft.unit.name.clone(), span: None };
             given.extend(index.get(&service).map(|at| (*at, dependency, false)));
             draft.socket().service = Some(service);
+        }
+    }
+    for (socket, template) in accepted {
+        if let Some(template) = drafts.get_mut(template) {
+            connections::check_template(template, problems);
+        }
+        let needs = drafts.get_mut(template).map(|template| {
+            let unit = &mut template.unit;
+            let take = |list: &mut Vec<Dependency>| std::mem::take(list);
+            [take(&mut unit.requires), take(&mut unit.wants), take(&mut unit.after)]
+        });
+        if let (Some(draft), Some([requires, wants, after])) = (drafts.get_mut(socket), needs) {
+            draft.unit.requires.extend(requires);
+            draft.unit.wants.extend(wants);
+            draft.unit.after.extend(after);
         }
     }
     for (at, dependency, asked) in given {
@@ -51,6 +86,23 @@ pub fn give(drafts: &mut [Draft], index: &Index, problems: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+/// The template of which each connection is an instance, and where it is.
+fn template_of(
+    draft: &Draft,
+    index: &Index,
+    problems: &mut Vec<Problem>,
+) -> Option<(UnitName, usize)> {
+    let name = &draft.unit.name;
+    let template = UnitName::service(&format!("{}@", name.stem())).ok()?;
+    if let Some(at) = index.get(&template) {
+        return Some((template, *at));
+    }
+    let message = format!("{name} has Accept=yes, and there is no {template}");
+    let hint = format!("write {0}@.toml: each connection is an instance of it", name.stem());
+    problems.push(Problem::error(draft.span("Accept"), message).hint(hint));
+    None
 }
 
 /// The service that a `.socket` unit is for.
@@ -70,7 +122,8 @@ fn service_of(
     };
     if service.is_template() {
         let message = format!("{name} is for {service}, which is a template");
-        let hint = "name one instance; Accept=yes is not supported by this version of rinit";
+        let hint = "a template never runs: name one instance, or say Accept = true in the socket \
+                    of its name";
         problems.push(Problem::error(span, message).hint(hint));
         return None;
     }
@@ -99,11 +152,16 @@ fn service_of(
 /// What services say about the sockets that they get.
 pub fn check(drafts: &mut [Draft], index: &Index, problems: &mut Vec<Problem>) {
     addresses(drafts, problems);
+    let accepting = drafts.iter().filter_map(|draft| draft.unit.socket.as_deref());
+    let accepting = accepting.filter(|socket| socket.accept);
+    let templates: BTreeSet<UnitName> =
+        accepting.filter_map(|socket| socket.service.clone()).collect();
     let mut shared = Vec::new();
     for (at, draft) in drafts.iter().enumerate() {
         beside_instances(draft, index, drafts, problems);
         if draft.unit.name.kind() == UnitKind::Service {
-            let sockets = service(draft, index, drafts, problems);
+            let connected = templates.contains(&draft.unit.name);
+            let sockets = service(draft, connected, index, drafts, problems);
             if probes(draft, &sockets, problems) {
                 shared.push(at);
             }
@@ -145,9 +203,10 @@ fn beside_instances(draft: &Draft, index: &Index, drafts: &[Draft], problems: &m
     });
 }
 
-/// Returns its sockets, own ones first.
+/// Returns its sockets, own ones first; one that is `connected` is passed its connection.
 fn service<'a>(
     draft: &'a Draft,
+    connected: bool,
     index: &Index,
     drafts: &'a [Draft],
     problems: &mut Vec<Problem>,
@@ -158,13 +217,20 @@ fn service<'a>(
     let others = others.filter_map(|at| drafts.get(*at)).filter_map(|d| d.unit.socket.as_deref());
     let sockets: Vec<&Socket> = unit.socket.as_deref().into_iter().chain(others).collect();
     let count: usize = sockets.iter().map(|socket| socket.listen.len()).sum();
-    let stdin = unit.service.exec.standard_input == Some(StandardStream::Socket);
-    if stdin && count != 1 {
-        let message = format!("{name} has StandardInput=socket, and gets {count} sockets");
+    let count = count + usize::from(connected);
+    let exec = &unit.service.exec;
+    let streams = [
+        ("StandardInput", &exec.standard_input),
+        ("StandardOutput", &exec.standard_output),
+        ("StandardError", &exec.standard_error),
+    ];
+    let stream = streams.into_iter().find(|(_, it)| **it == Some(StandardStream::Socket));
+    if let Some((directive, _)) = stream.filter(|_| count != 1) {
+        let message = format!("{name} has {directive}=socket, and gets {count} sockets");
         let hint = "it takes exactly one: [Socket] with one ListenStream";
-        problems.push(Problem::error(draft.span("StandardInput"), message).hint(hint));
+        problems.push(Problem::error(draft.span(directive), message).hint(hint));
     }
-    if let Some(fd) = unit.service.notification_fd.filter(|_| !stdin) {
+    if let Some(fd) = unit.service.notification_fd.filter(|_| stream.is_none()) {
         let stored = usize::try_from(unit.service.descriptor_store_max).unwrap_or(usize::MAX);
         let first = count.saturating_add(stored).saturating_add(3);
         if usize::try_from(fd).is_ok_and(|fd| fd < first) {

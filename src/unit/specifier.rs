@@ -97,7 +97,8 @@ pub struct Specifiers<'a> {
     pub fragment: Option<&'a Path>,
     /// The host.
     pub host: &'a HostFacts,
-    /// It is a service with `Instances=`: what differs between them is a mark.
+    /// It is a service with `Instances=`, or a template: what differs between its instances is a
+    /// mark.
     pub instances: bool,
 }
 
@@ -158,7 +159,7 @@ impl Specifiers<'_> {
         if !self.instances {
             return None;
         }
-        let (stem, suffix) = (self.unit.stem(), self.unit.kind().suffix());
+        let (stem, suffix) = (self.unit.prefix(), self.unit.kind().suffix());
         let name = format!("{stem}@{MARK}{suffix}");
         match letter {
             'i' | 'I' => Some(MARK.to_string()),

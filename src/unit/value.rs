@@ -304,12 +304,14 @@ pub fn parse_stream_input(text: &str) -> Result<StandardStream, ValueError> {
 /// # Errors
 /// An unknown word, one that is not supported yet, or a path that is not absolute.
 pub fn parse_stream_output(text: &str) -> Result<StandardStream, ValueError> {
-    const KNOWN: &str = "inherit, null, tty, journal, file:/path, append:/path or truncate:/path";
+    const KNOWN: &str =
+        "inherit, null, tty, journal, socket, file:/path, append:/path or truncate:/path";
     match text {
         "inherit" => Ok(StandardStream::Inherit),
         "journal" | "syslog" | "kmsg" => Ok(StandardStream::Journal),
         "journal+console" | "syslog+console" | "kmsg+console" => Ok(StandardStream::Journal),
         "null" => Ok(StandardStream::Null),
+        "socket" => Ok(StandardStream::Socket),
         "tty" => Ok(StandardStream::Tty),
         _ => match text.split_once(':') {
             Some(("file", path)) => absolute(text, path).map(StandardStream::File),
@@ -321,7 +323,7 @@ pub fn parse_stream_output(text: &str) -> Result<StandardStream, ValueError> {
 }
 
 fn other_stream(text: &str, known: &str) -> Result<StandardStream, ValueError> {
-    if text == "socket" || text == "fd" || text.starts_with("fd:") {
+    if text == "fd" || text.starts_with("fd:") {
         return Err(unsupported_stream(text, known));
     }
     let error = ValueError::new(format!("{text:?} is no standard stream"));
@@ -516,6 +518,7 @@ mod tests {
             assert_eq!(parse_stream_output(text), Ok(StandardStream::Journal), "{text}");
         }
         assert_eq!(parse_stream_output("inherit"), Ok(StandardStream::Inherit));
+        assert_eq!(parse_stream_output("socket"), Ok(StandardStream::Socket));
         assert_eq!(parse_stream_output("file:/x"), Ok(file("/x")));
         assert_eq!(parse_stream_output("append:/x"), Ok(StandardStream::Append("/x".into())));
         assert_eq!(parse_stream_output("truncate:/x"), Ok(StandardStream::Truncate("/x".into())));

@@ -15,7 +15,8 @@ use super::problem::{Problem, Span};
 use super::service::ExitAction;
 use super::tree::tree;
 use super::{
-    Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, slice, sockets, steps, value,
+    Dependency, StartedBy, Unit, UnitName, UnitSet, UnitSettings, connections, slice, sockets,
+    steps, value,
 };
 
 /// Targets of systemd that are as good as active in any container: naming one is no mistake.
@@ -69,6 +70,7 @@ pub fn verify_with_places(
     mut drafts: BTreeMap<UnitName, Draft>,
     problems: &mut Vec<Problem>,
 ) -> (UnitSet, Places) {
+    connections::split(&mut drafts, problems);
     let slices = slice::take(&mut drafts, problems);
     let mut drafts: Vec<Draft> = drafts.into_values().collect();
     let reactions = who_starts(&mut drafts);

@@ -33,7 +33,9 @@ const SYSTEM_STATES: [SystemState; 4] =
 /// All of them.
 pub fn answer(format: Format, view: &dyn View) -> Answer {
     let mut text = Exposition::new(format);
-    let units = view.used_units();
+    let mut units = view.used_units();
+    // Who connects is not to decide how many series there are.
+    units.retain(|(unit, _)| unit.unit.connection_of.is_none());
     of_the_whole(&mut text, view);
     of_the_life(&mut text, &units, view);
     of_the_instances(&mut text, &units);

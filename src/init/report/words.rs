@@ -92,6 +92,10 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
             Words::new("roll", rolling::roll(what, *done, *total), fields)
         }
         Fact::ListenFailed { reason, .. } => Words::message(format!("not started: {reason}")),
+        Fact::ConnectionRefused { source, directive, limit, .. } => {
+            let message = connection_refused(source, directive, *limit);
+            Words::message(message)
+        }
         Fact::TriggerLimitHit { burst, interval, .. } => {
             Words::message(trigger_limit(*burst, &span(*interval)))
         }
@@ -233,6 +237,11 @@ fn start_limit(burst: u32, interval: &str) -> String {
         "started {burst} times within {interval}: not started again \
          (StartLimitBurst={burst}, StartLimitIntervalSec={interval})"
     )
+}
+
+fn connection_refused(source: &str, directive: &str, limit: u32) -> String {
+    let whose = if directive == "MaxConnections" { "there are" } else { "from there are" };
+    format!("a connection from {source} was closed: {whose} {limit} already ({directive}={limit})")
 }
 
 fn trigger_limit(burst: u32, interval: &str) -> String {

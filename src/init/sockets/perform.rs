@@ -9,13 +9,15 @@ use mio::event::Event as Readiness;
 
 use super::super::event_loop::{Shell, now};
 use super::super::report::Level;
+use super::Newcomer;
 use crate::manager::event::Event;
 use crate::unit::{Unit, UnitName};
 
 impl Shell {
     pub(in super::super) fn open_sockets(&mut self, unit: &Unit, instances: u32) -> Event {
         let mut warnings = Vec::new();
-        let outcome = self.sockets.open(unit, instances, &mut warnings);
+        let registry = self.poll.registry();
+        let outcome = self.sockets.open(unit, instances, registry, &mut warnings);
         for warning in warnings {
             self.report.message(Level::Warn, format!("{}: {warning}", unit.name));
         }
@@ -31,6 +33,12 @@ impl Shell {
     pub(in super::super) fn await_connection(&mut self, unit: UnitName) -> Option<Event> {
         match self.sockets.watch(&unit, self.poll.registry()) {
             Ok(()) => None,
+            Err(error) if self.sockets.cannot_watch(&unit) => {
+                let text =
+                    format!("{unit}: epoll: {error}; who connects may wait a tenth of a second");
+                self.report.message(Level::Warn, text);
+                None
+            }
             Err(error) => {
                 let text = format!("{unit}: epoll: {error}; starting it at once");
                 self.report.message(Level::Warn, text);
@@ -93,6 +101,21 @@ impl Shell {
     pub(in super::super) fn release_member(&mut self, unit: &UnitName) {
         if let Some(service) = self.sockets.release(unit) {
             self.steer_again(&service);
+        }
+    }
+
+    /// The next connection that rinit takes itself.
+    pub(in super::super) fn next_connection(&mut self) -> Option<Event> {
+        match self.sockets.next_accepted(self.poll.registry()) {
+            Ok(newcomer) => newcomer.map(|Newcomer { socket, unit, source }| Event::Accepted {
+                socket,
+                unit,
+                source,
+            }),
+            Err(text) => {
+                self.report.message(Level::Warn, text);
+                None
+            }
         }
     }
 

@@ -42,7 +42,8 @@ pub(super) fn plan(
     plan.pass_credentials = socket.pass_credentials;
     plan.receive_buffer = number(socket.receive_buffer);
     plan.send_buffer = number(socket.send_buffer);
-    plan.nonblocking = unit.service.non_blocking;
+    // Who accepts is a service, as it likes; or rinit, which waits for nobody.
+    plan.nonblocking = unit.service.non_blocking || socket.accept;
     plan.access = access(socket)?;
     Ok(plan)
 }

@@ -193,6 +193,17 @@ pub enum Fact {
         /// Why, in a sentence that names the address.
         reason: String,
     },
+    /// A connection was closed at once: there are so many already.
+    ConnectionRefused {
+        /// Whose socket.
+        unit: UnitName,
+        /// From where it was.
+        source: String,
+        /// The limit's directive…
+        directive: &'static str,
+        /// …and how many that allows.
+        limit: u32,
+    },
     /// Connections started a service again and again in vain: its sockets are closed.
     TriggerLimitHit {
         /// Whose sockets.
@@ -327,6 +338,7 @@ impl Fact {
             | Fact::Scaled { unit, .. }
             | Fact::Roll { unit, .. }
             | Fact::ListenFailed { unit, .. }
+            | Fact::ConnectionRefused { unit, .. }
             | Fact::TriggerLimitHit { unit, .. }
             | Fact::TimedOut { unit, .. }
             | Fact::Protocol { unit, .. }
@@ -359,6 +371,7 @@ impl Fact {
             Fact::Job { reason: text, .. }
             | Fact::Protocol { reason: text, .. }
             | Fact::ListenFailed { reason: text, .. }
+            | Fact::ConnectionRefused { source: text, .. }
             | Fact::TimedOut { missing: text, .. }
             | Fact::Health { why: text, .. }
             | Fact::Status { status: text, .. }

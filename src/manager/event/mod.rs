@@ -221,6 +221,16 @@ pub enum Event {
         /// Whose socket.
         unit: UnitName,
     },
+    /// A connection to a socket with `Accept=yes` that [`Action::Await`] waits on was taken. It is
+    /// passed to the main process of the service `unit`, or let go by [`Action::Release`].
+    Accepted {
+        /// Whose socket.
+        socket: UnitName,
+        /// The service that is to serve it: an instance of the socket's template that is not there.
+        unit: UnitName,
+        /// From where it is: an address, or a user.
+        source: String,
+    },
     /// The answer to [`Action::Quiesce`]: nothing waits in the queues any more, or in the hands of
     /// the instance.
     Quiet {
@@ -354,6 +364,8 @@ pub enum Action {
         unit: UnitName,
     },
     /// Wait for a connection on the sockets of a unit, once; answered by [`Event::Connection`].
+    /// With `Accept=yes`: take connections for as long as the sockets are open; each is answered
+    /// by [`Event::Accepted`].
     Await {
         /// Whose.
         unit: UnitName,
@@ -388,7 +400,8 @@ pub enum Action {
         to: UnitName,
     },
     /// The unit ended for now: forget what was recorded of its processes. The socket of a marked
-    /// instance, or of one more than are wanted, is free again.
+    /// instance, or of one more than are wanted, is free again; the connection of a service that
+    /// was to serve one is closed.
     Release {
         /// Which unit.
         unit: UnitName,

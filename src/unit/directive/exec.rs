@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(stream) = path_text(item, cx, value::parse_stream_input) {
             draft.unit.service.exec.standard_input = Some(stream);
         }),
-    row(Service, "StandardOutput", Kind::Stream, "journal, for a COMMAND inherit", "Where output goes: journal (captured, with the unit's name before each line), inherit, null, tty, file:PATH, append:PATH, truncate:PATH",
+    row(Service, "StandardOutput", Kind::Stream, "journal, for a COMMAND inherit", "Where output goes: journal (captured, with the unit's name before each line), inherit, null, tty, socket, file:PATH, append:PATH, truncate:PATH",
         |draft, item, cx| if let Some(stream) = path_text(item, cx, value::parse_stream_output) {
             draft.unit.service.exec.standard_output = Some(stream);
         }),

@@ -77,11 +77,17 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(yes) = cx.boolean(item) {
             draft.socket().remove_on_stop = yes;
         }),
-    row(Socket, "Accept", Kind::Boolean, "no", "yes, an instance for each connection, is not supported by this version",
-        accept),
+    row(Socket, "Accept", Kind::Boolean, "no", "Whether rinit takes the connections, and starts an instance of NAME@.service for each",
+        |draft, item, cx| if let Some(yes) = cx.boolean(item) {
+            draft.socket().accept = yes;
+        }),
     row(Socket, "MaxConnections", Kind::Integer(0, U32), "64", "How many connections at once, with Accept=yes",
         |draft, item, cx| if let Some(most) = cx.integer(item) {
             draft.socket().max_connections = most;
+        }),
+    row(Socket, "MaxConnectionsPerSource", Kind::Integer(0, U32), "0", "How many connections at once from one address or user, with Accept=yes; 0 is no limit",
+        |draft, item, cx| if let Some(most) = cx.integer(item) {
+            draft.socket().max_connections_per_source = most;
         }),
     row(Socket, "Service", Kind::Units, "the service of the same name", "Which service a socket in a file of its own is for",
         service),
@@ -101,13 +107,19 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| if let Some(span) = cx.duration(item) {
             draft.socket().trigger_limit_interval = span;
         }),
-    row(Socket, "TriggerLimitBurst", Kind::Integer(0, U32), "20", "So often a connection may start the service in that time; then the socket fails",
+    row(Socket, "TriggerLimitBurst", Kind::Integer(0, U32), "20, with Accept=yes 0", "So often a connection may start the service in that time; then the socket fails; 0 is no limit",
         |draft, item, cx| if let Some(burst) = cx.integer(item) {
             draft.socket().trigger_limit_burst = burst;
         }),
+    row(Socket, "PollLimitIntervalSec", Kind::TimeSpan, "2s", "The window of PollLimitBurst=; 0 is no limit",
+        |draft, item, cx| if let Some(span) = cx.duration(item) {
+            draft.socket().poll_limit_interval = span;
+        }),
+    row(Socket, "PollLimitBurst", Kind::Integer(0, U32), "150", "So many connections are taken in that time, with Accept=yes; more wait",
+        |draft, item, cx| if let Some(burst) = cx.integer(item) {
+            draft.socket().poll_limit_burst = burst;
+        }),
 
-    accepted(Socket, "PollLimitIntervalSec", Kind::TimeSpan, "The window of PollLimitBurst=", "rinit looks at a socket again only when its service has ended"),
-    accepted(Socket, "PollLimitBurst", Kind::Integer(0, U32), "How often a socket is looked at in that time", "rinit looks at a socket again only when its service has ended"),
     accepted(Socket, "TimeoutSec", Kind::Timeout, "How long the commands of a socket may take", NO_COMMANDS),
     not_yet(Socket, "ListenSpecial", Kind::Paths, "", "A device or file that is opened for it"),
     not_yet(Socket, "ListenNetlink", Kind::Text, "", "A netlink family whose messages it gets"),
@@ -117,7 +129,6 @@ pub(super) const ROWS: &[Directive] = &[
     not_yet(Socket, "BindToDevice", Kind::Text, "", "The interface from which it takes traffic"),
     not_yet(Socket, "Writable", Kind::Boolean, "no", "Whether ListenSpecial= is opened for writing"),
     not_yet(Socket, "FlushPending", Kind::Boolean, "no", "Drops what waits once the service has ended"),
-    not_yet(Socket, "MaxConnectionsPerSource", Kind::Integer(0, U32), "0", "How many connections at once from one address, with Accept=yes"),
     not_yet(Socket, "KeepAliveTimeSec", Kind::TimeSpan, "the kernel's", "TCP_KEEPIDLE"),
     not_yet(Socket, "KeepAliveIntervalSec", Kind::TimeSpan, "the kernel's", "TCP_KEEPINTVL"),
     not_yet(Socket, "KeepAliveProbes", Kind::Integer(0, U32), "the kernel's", "TCP_KEEPCNT"),
@@ -184,16 +195,6 @@ fn descriptor_name(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
     } else {
         draft.socket().descriptor_name = Some(text);
     }
-}
-
-fn accept(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
-    if cx.boolean(item) == Some(true) {
-        let message = "an instance for each connection is not supported by this version of rinit";
-        let hint = "with Accept = false the service gets the listening socket and accepts itself";
-        let hint = Some(hint.to_string());
-        cx.refuse(item, ValueError { message: message.into(), range: None, hint });
-    }
-    draft.socket().accept = false;
 }
 
 fn service(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {

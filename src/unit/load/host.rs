@@ -15,7 +15,6 @@ use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, parse_environment_file};
 use crate::unit::graph::Graph;
 use crate::unit::health::HealthCheck;
-use crate::unit::instances;
 use crate::unit::passwd;
 use crate::unit::problem::Problem;
 use crate::unit::service::ExecContext;
@@ -23,6 +22,7 @@ use crate::unit::specifier::HostFacts;
 use crate::unit::tree::tree;
 use crate::unit::verify::Places;
 use crate::unit::{Severity, StartedBy, Unit, UnitName, UnitSet};
+use crate::unit::{connections, instances};
 
 /// Where a bare name is looked for without any PATH (systemd's own default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -115,7 +115,10 @@ pub fn check(
     let after_step = after_a_step(units);
     let mut host = Host::default();
     for (name, unit) in &units.units {
-        if unit.file.is_none() || name.is_template() {
+        let connected = units.units.values().filter(|_| name.is_template()).find(|it| {
+            it.socket.as_ref().is_some_and(|it| it.accept && it.service.as_ref() == Some(name))
+        });
+        if unit.file.is_none() || (name.is_template() && connected.is_none()) {
             continue; // COMMAND has exit statuses of its own for this
         }
         let certain = unit.started_by == StartedBy::Boot
@@ -134,7 +137,10 @@ pub fn check(
             problems.push(Problem { severity, hint, ..problem });
         };
         // What differs between instances is looked at for the first of them.
-        let first = unit.service.instances.map(|_| instances::instance(unit, 1));
+        let first = match connected {
+            Some(socket) => connections::connection(unit, &socket.name, "0"),
+            None => unit.service.instances.map(|_| instances::instance(unit, 1)),
+        };
         let unit = first.as_ref().unwrap_or(unit);
         host.programs(unit, environment, &mut report);
         host.identities(unit, &mut report);
