@@ -511,9 +511,7 @@ impl Shell {
         if let Some(warning) = self.members.warning() {
             self.report.message(Level::Warn, warning);
         }
-        for warning in self.sockets.close_unclaimed() {
-            self.report.message(Level::Warn, warning);
-        }
+        self.drop_unclaimed();
         self.tend_journal();
         self.tend_control();
         self.tend_http();
@@ -654,6 +652,7 @@ impl Shell {
     }
 
     fn finish(&mut self) {
+        self.drop_unclaimed(); // all may have been over before the loop ever waited
         self.report.flush();
         self.finish_journal();
         self.close_control();

@@ -119,6 +119,13 @@ impl Shell {
         }
     }
 
+    /// Sockets that a parent holds for us, and nobody has claimed by now.
+    pub(in super::super) fn drop_unclaimed(&mut self) {
+        for warning in self.sockets.close_unclaimed() {
+            self.report.message(Level::Warn, warning);
+        }
+    }
+
     /// A socket that is waited on has news.
     pub(in super::super) fn socket_ready(&mut self, event: &Readiness) {
         if let Some(unit) = self.sockets.connected(event.token(), self.poll.registry()) {
