@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,6 +12,7 @@ use crate::harness::Rinit;
 use crate::harness::event::Event;
 use crate::harness::varlink::Varlink;
 use crate::readme::shown;
+use crate::require;
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -200,6 +202,35 @@ fn a_socket_that_changed() {
     control.get("Restart", json!({ "unit": "echo.socket" }));
     assert_eq!(echoed(&mut connect(port), "two"), "two");
     drop(control);
+    rinit.terminate().assert_code(0);
+}
+
+/// A server that was made for inetd.
+#[test]
+fn git_is_served() {
+    require!("git");
+    let port = free_port();
+    let git = |arguments: &[&str]| {
+        let author = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+        let done = Command::new("git").args(author).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let service = "[Service]\nExecStart = \"git daemon --inetd --export-all --base-path=@dir@\"\n\
+                   StandardInput = \"socket\"\nStandardError = \"journal\"\n";
+    let socket = format!("[Socket]\nListenStream = \"127.0.0.1:{port}\"\nAccept = true\n");
+    let rinit = Rinit::subreaper().unit("git@", service).unit("git", &socket);
+    let repository = rinit.path("one");
+    let repository = repository.to_str().unwrap();
+    git(&["init", "-q", repository]);
+    git(&["-C", repository, "commit", "-q", "--allow-empty", "-m", "first"]);
+    let head = git(&["-C", repository, "rev-parse", "HEAD"]);
+    let mut rinit = rinit.start();
+    rinit.wait_state("git.socket", "listening");
+    for _ in 0..3 {
+        let found = git(&["ls-remote", &format!("git://127.0.0.1:{port}/one"), "HEAD"]);
+        assert_eq!(found, format!("{}\tHEAD\n", head.trim()));
+    }
     rinit.terminate().assert_code(0);
 }
 

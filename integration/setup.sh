@@ -18,6 +18,7 @@ packages=(
   systemd          # systemd-notify, for the tests of readiness; nothing of it is started
   nodejs nginx redis-server # what the example units run
   util-linux       # unshare: tests as PID 1 of a namespace
+  git              # git-daemon, which was made for inetd: Accept=yes
   wrk              # a second opinion on throughput in benches/workers
   procps
   qemu-system-x86 cpio # the VM tests
