@@ -77,8 +77,10 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let asked = request(&options, inherited.directory.as_deref());
     // For a bare COMMAND there is nothing to set apart, and its start is what people time.
     let apart = asked.directories.iter().any(|directory| directory.exists());
-    let (loaded, ballast) =
-        if apart { load_apart(&asked) } else { (load(&asked), Ballast::default()) };
+    let (loaded, ballast) = match apart {
+        true => load_apart(&asked),
+        false => (load(&asked), None),
+    };
     let failed = loaded.has_errors();
     show(&loaded.problems, &options, failed);
     if failed {
@@ -104,7 +106,7 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     });
     let reload = init::Reload(reload);
     let units = compact(&loaded.units);
-    if apart {
+    if let Some(ballast) = ballast {
         // Here its small pieces would stay in this thread's cache, and each would pin its page.
         on_a_thread(move || drop(loaded));
         memory::give_back(ballast);
@@ -115,11 +117,8 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
 /// Loads on a thread that is gone before anything is started. The allocator gives it a heap of
 /// its own, which is empty when the units have been copied out of it and then goes back to the
 /// kernel whole; between the texts and trees of a thousand files each unit would pin its page.
-fn load_apart(request: &LoadRequest) -> (Loaded, Ballast) {
-    let work = || {
-        let loaded = load(request);
-        (loaded, Ballast::new())
-    };
+fn load_apart(request: &LoadRequest) -> (Loaded, Option<Ballast>) {
+    let work = || (load(request), Some(Ballast::here()));
     // No room for a thread: the memory is not worth a failure.
     on_a_thread(work).unwrap_or_else(work)
 }

@@ -540,10 +540,8 @@ impl Shell {
     pub(super) fn tell_journal(&mut self, fact: &Fact) {
         let Fact::State { unit, to: SubState::Failed, .. } = fact else { return };
         // A service with instances writes nothing itself: the instance that failed shows its own.
-        let group = self.manager.unit_status(unit).is_some_and(|status| {
-            status.unit.service.instances.is_some() && status.unit.instance_of.is_none()
-        });
-        if !group {
+        let status = self.manager.unit_status(unit);
+        if status.is_none_or(|status| status.instances.is_none()) {
             self.journal.unit_failed(unit);
         }
     }

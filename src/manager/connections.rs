@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Manager;
-use super::event::{Action, Fact, JobKind};
+use super::event::{Action, Fact, JobKind, JobResult};
 use super::job::{Job, Origin};
 use super::out::Change;
 use super::service::Service;
@@ -158,7 +158,7 @@ impl Manager {
     /// After an event: services that are over are forgotten.
     pub(super) fn forget_connections(&mut self) {
         for unit in std::mem::take(&mut self.connections.over) {
-            self.finish_job(&unit, super::event::JobResult::Canceled, "its connection is over");
+            self.finish_job(&unit, JobResult::Canceled, "its connection is over");
             self.forget(&unit);
             self.out.act(Action::Release { unit });
         }

@@ -12,8 +12,9 @@ use nix::sys::socket::{
     recvmsg, sendmsg, socketpair,
 };
 
-/// A message is not longer, in bytes: the names of all units that one may ask for at once.
-const MESSAGE_MAX: usize = 64 << 10;
+/// A message is not longer, in bytes: the names of all units that one may ask for at once, behind
+/// what else goes with them.
+const MESSAGE_MAX: usize = 80 << 10;
 
 /// So many descriptors go with one message (the kernel takes 253, unix(7)).
 pub const DESCRIPTORS_MAX: usize = 64;

@@ -25,14 +25,8 @@ pub struct Ballast(#[allow(dead_code, reason = "it is only there to be freed")] 
 
 impl Ballast {
     /// Never touched, so it is no memory.
-    pub fn new() -> Ballast {
+    pub fn here() -> Ballast {
         Ballast(Vec::with_capacity(BALLAST))
-    }
-}
-
-impl Default for Ballast {
-    fn default() -> Ballast {
-        Ballast::new()
     }
 }
 

@@ -7,7 +7,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::directive::Draft;
 use super::health::HealthCheck;
@@ -366,11 +366,8 @@ fn overlap(a: &Place<'_>, b: &Place<'_>) -> bool {
 fn ip(listen: &Listen) -> Option<IpAddr> {
     match &listen.address {
         ListenAddress::Port(_) => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        ListenAddress::Ip(address) => Some(match address.ip() {
-            // The same socket as far as the kernel is concerned (RFC 4291, 2.5.5.2).
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from(v4.octets())),
-        }),
+        // IPv4 in IPv6 is the same socket as far as the kernel is concerned (RFC 4291, 2.5.5.2).
+        ListenAddress::Ip(address) => Some(address.ip().to_canonical()),
         ListenAddress::Path(_) | ListenAddress::Abstract(_) => None,
     }
 }

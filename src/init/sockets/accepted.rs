@@ -5,9 +5,8 @@
 //! and one socket whose connections come in a flood leaves the others their turn.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -116,10 +115,11 @@ impl Accepted {
     /// The socket whose turn it is.
     pub(super) fn next(&mut self) -> Option<UnitName> {
         let now = now();
-        for (socket, known) in &mut self.sockets {
-            if known.later.take_if(|at| *at <= now).is_some() && !self.ready.contains(socket) {
-                self.ready.push_back(socket.clone());
-            }
+        let due = self.sockets.iter_mut().filter_map(|(socket, known)| {
+            known.later.take_if(|at| *at <= now).map(|_| socket.clone())
+        });
+        for socket in due.collect::<Vec<_>>() {
+            self.knock(socket);
         }
         self.ready.pop_front()
     }
@@ -181,11 +181,7 @@ impl Accepted {
         listeners: &[BorrowedFd<'_>],
     ) -> io::Result<Option<(OwnedFd, Address)>> {
         let first = self.of_socket(unit).turn;
-        let mut left = listeners.len();
-        for at in (0..listeners.len()).cycle().skip(first % listeners.len().max(1)) {
-            if left == 0 {
-                break;
-            }
+        for at in (0..listeners.len()).map(|step| (first + step) % listeners.len()) {
             let Some(fd) = listeners.get(at) else { break };
             match listener::accept(*fd)? {
                 listener::Accepted::Connection(fd, peer) => {
@@ -195,7 +191,6 @@ impl Accepted {
                 listener::Accepted::Gone => self.knock(unit.clone()), // others may be behind it
                 listener::Accepted::Nobody => {}
             }
-            left -= 1;
         }
         Ok(None)
     }
@@ -207,22 +202,11 @@ impl Accepted {
         fd: OwnedFd,
         peer: &Address,
     ) -> Option<Newcomer> {
-        let count = &mut self.of_socket(socket).count;
-        let instance = instance(*count, fd.as_fd(), peer);
-        *count += 1;
-        let unit = UnitName::service(&format!("{}@{instance}", template.prefix())).ok()?;
-        let (source, remote) = match peer {
-            Address::Inet(address) => {
-                let address = plain(*address);
-                let text = address.ip().to_string();
-                (text.clone(), Some(Remote { address: text, port: address.port() }))
-            }
-            Address::Path(_) | Address::Abstract(_) | Address::Unnamed => {
-                let uid =
-                    peer::of(&fd).map_or_else(|_| "?".to_owned(), |peer| peer.uid.to_string());
-                (format!("user {uid}"), None)
-            }
-        };
+        let known = self.of_socket(socket);
+        let number = known.count;
+        known.count += 1;
+        let (ends, source, remote) = ends(fd.as_fd(), peer);
+        let unit = UnitName::service(&format!("{}@{number}{ends}", template.prefix())).ok()?;
         self.waiting.insert(unit.clone(), Connection { fd, remote });
         Some(Newcomer { socket: socket.clone(), unit, source })
     }
@@ -247,32 +231,27 @@ impl Accepted {
     }
 }
 
-/// IPv4 in IPv6 is IPv4.
-fn plain(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-    };
-    SocketAddr::new(ip, address.port())
+/// What tells a connection from others: in its name, where systemd has both ends or who it is; from
+/// where it comes, for its limit; and for the program.
+fn ends(fd: BorrowedFd<'_>, peer: &Address) -> (String, String, Option<Remote>) {
+    match peer {
+        Address::Inet(peer) => {
+            let local = match listener::local_address(fd) {
+                Ok(Address::Inet(local)) => end(local),
+                Ok(_) | Err(_) => String::new(),
+            };
+            let remote =
+                Remote { address: peer.ip().to_canonical().to_string(), port: peer.port() };
+            (local + &end(*peer), remote.address.clone(), Some(remote))
+        }
+        Address::Path(_) | Address::Abstract(_) | Address::Unnamed => match peer::of(&fd) {
+            Ok(peer) => (format!("-{}-{}", peer.pid, peer.uid), format!("user {}", peer.uid), None),
+            Err(_) => (String::new(), "user ?".to_owned(), None),
+        },
+    }
 }
 
-/// The instance's part of the name, as systemd makes it: the number, and both ends or who it is.
-fn instance(count: u64, fd: BorrowedFd<'_>, peer: &Address) -> String {
-    let mut text = count.to_string();
-    let mut inet = |address: SocketAddr| {
-        let address = plain(address);
-        let _ = write!(text, "-{}:{}", address.ip(), address.port());
-    };
-    match (listener::local_address(fd), peer) {
-        (Ok(Address::Inet(local)), Address::Inet(peer)) => {
-            inet(local);
-            inet(*peer);
-        }
-        (_, _) => {
-            if let Ok(peer) = peer::of(&fd) {
-                let _ = write!(text, "-{}-{}", peer.pid, peer.uid);
-            }
-        }
-    }
-    text
+/// IPv4 in IPv6 is IPv4.
+fn end(address: SocketAddr) -> String {
+    format!("-{}:{}", address.ip().to_canonical(), address.port())
 }
