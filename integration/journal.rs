@@ -275,10 +275,12 @@ fn lines_are_remembered() {
     assert_eq!(following.wait().unwrap().code(), Some(0));
 }
 
-/// Who replaces an instance has its name in the end, in the journal too.
+/// Who replaces an instance has its name in the end, in the journal too: which has read a line of
+/// it under its first name by then.
 #[test]
 fn a_replacement_has_the_name_of_its_place() {
-    let roll = "Instances = 1\nRollingUpdate = { Order = \"start-first\", MonitorSec = 0 }";
+    let roll = "Instances = 1\nReadyLogPattern = \"^ready\"\n\
+        RollingUpdate = { Order = \"start-first\", MonitorSec = 0 }";
     let setup = Rinit::subreaper().options(&["--socket", "@dir@/socket"]);
     let mut rinit = setup.service("web", "say-on USR1 told say ready wait", roll).start();
     let first = rinit.wait_start("web@1", "ExecStart").number("pid");
