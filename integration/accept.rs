@@ -141,6 +141,27 @@ fn a_flood_waits() {
     rinit.terminate().assert_code(0);
 }
 
+/// No descriptor is left: that is said, nobody is lost, and each is served when there is room: those
+/// who were taken first, so that no newcomer takes the room that they wait for.
+#[test]
+fn no_descriptor_is_left() {
+    let port = free_port();
+    // A pipe of each is rinit's.
+    let streams = format!("{STREAMS}\nStandardError = \"journal\"");
+    let unit = template(port, "cat", &streams, NO_LIMITS);
+    let setup = Rinit::subreaper().launch(&["--limit", "nofile=32:32"]).unit("echo@", &unit);
+    let mut rinit = setup.start();
+    rinit.wait_state("echo.socket", "listening");
+    let mut clients: Vec<TcpStream> = (0..40).map(|_| connect(port)).collect();
+    rinit.wait_message("Too many open files");
+    // Each that goes makes room for one that waits.
+    for (number, client) in clients.iter_mut().enumerate() {
+        let text = format!("hello {number}");
+        assert_eq!(echoed(client, &text), text);
+    }
+    rinit.terminate().assert_code(0);
+}
+
 /// A client that has reset its connection before it was taken is nobody's business.
 #[test]
 fn who_has_gone_again_is_nobody() {

@@ -141,6 +141,9 @@ impl Shell {
             Ok(()) => return Event::Spawned { process },
             Err(error) => error,
         };
+        if matches!(error, SpawnError::Temporary { .. }) {
+            self.sockets.no_room(&request.unit.name);
+        }
         Event::SpawnFailed { process, error }
     }
 

@@ -460,6 +460,11 @@ impl Holder {
         accepts
     }
 
+    /// The unit could not be started for want of room, which is tried again.
+    pub fn no_room(&mut self, unit: &UnitName) {
+        self.accepted.no_room(unit);
+    }
+
     /// The main process of the unit has its connection, or will never be.
     pub fn let_go(&mut self, unit: &UnitName) {
         self.accepted.let_go(unit);

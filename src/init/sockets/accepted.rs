@@ -2,9 +2,10 @@
 //!
 //! Not who serves them (`manager::connections`). **Invariant:** a connection is in here from
 //! accept(2) until the main process of its service has it or [`Accepted::let_go`]; nothing waits,
-//! and one socket whose connections come in a flood leaves the others their turn.
+//! and one socket whose connections come in a flood leaves the others their turn; those that were taken
+//! can be served before others are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,10 @@ use crate::unit::socket::Socket;
 
 /// After an error that may pass (no descriptor is left) the sockets are looked at again so soon.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// A start takes so many descriptors at most (the pipes of its streams, of its exec and of
+/// `NotificationFd=`): a connection without them could only be held, and take their place.
+const ROOM: usize = 8;
 
 /// Its name in LISTEN_FDNAMES (systemd.socket(5), FileDescriptorName=).
 pub(super) const NAME: &str = "connection";
@@ -77,6 +82,8 @@ pub(super) struct Accepted {
     ready: VecDeque<UnitName>,
     sockets: BTreeMap<UnitName, Listening>,
     waiting: BTreeMap<UnitName, Connection>,
+    /// Those of them whose service could not be started for want of room.
+    stuck: BTreeSet<UnitName>,
     /// It was said that accept(2) fails; not again before it works.
     told: bool,
 }
@@ -136,6 +143,11 @@ impl Accepted {
         listeners: &[BorrowedFd<'_>],
     ) -> Result<Option<Newcomer>, String> {
         let Some(template) = &socket.service else { return Ok(None) };
+        if !self.stuck.is_empty() {
+            // The next would take the descriptors that they wait for.
+            self.of_socket(unit).later = Some(now().after(AGAIN));
+            return Ok(None);
+        }
         if let Some(wait) = self.pause(unit, socket) {
             self.of_socket(unit).later = Some(now().after(wait));
             let (burst, interval) = (socket.poll_limit_burst, socket.poll_limit_interval);
@@ -180,6 +192,7 @@ impl Accepted {
         unit: &UnitName,
         listeners: &[BorrowedFd<'_>],
     ) -> io::Result<Option<(OwnedFd, Address)>> {
+        listeners.first().map_or(Ok(()), has_room)?;
         let first = self.of_socket(unit).turn;
         for at in (0..listeners.len()).map(|step| (first + step) % listeners.len()) {
             let Some(fd) = listeners.get(at) else { break };
@@ -217,9 +230,17 @@ impl Accepted {
         Some((connection.fd.as_fd(), connection.remote.clone()))
     }
 
+    /// There was no room to start its service, which is tried again: till then nobody is taken.
+    pub(super) fn no_room(&mut self, unit: &UnitName) {
+        if self.waiting.contains_key(unit) {
+            self.stuck.insert(unit.clone());
+        }
+    }
+
     /// Its main process has it, or nobody ever will: our copy is closed.
     pub(super) fn let_go(&mut self, unit: &UnitName) {
         self.waiting.remove(unit);
+        self.stuck.remove(unit);
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -229,6 +250,12 @@ impl Accepted {
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.sockets.values().filter_map(|known| known.later).min()
     }
+}
+
+/// Whether a service can be started, too.
+fn has_room(fd: &BorrowedFd<'_>) -> io::Result<()> {
+    let room: io::Result<Vec<OwnedFd>> = (0..ROOM).map(|_| fd.try_clone_to_owned()).collect();
+    room.map(drop)
 }
 
 /// What tells a connection from others: in its name, where systemd has both ends or who it is; from
