@@ -183,6 +183,19 @@ fn ten_thousand_units_load() {
     setup.run().assert_code(0);
 }
 
+/// A mistake far out on a line is shown like any other: the 66,000th column, and after as many
+/// brackets.
+#[test]
+fn a_mistake_far_out() {
+    let far = format!("[Service]\nExecStart = \"/bin/true {} %Q\"\n", "x".repeat(66_000));
+    let deep = format!("[Service]\nExecStart = {}\n", "[".repeat(100_000));
+    for text in [far, deep] {
+        let setup = Rinit::subreaper().plain().empty_units();
+        std::fs::write(setup.units_directory().join("web.toml"), text).unwrap();
+        setup.run().assert_code(78).assert_stderr(&["web.toml:2:"]);
+    }
+}
+
 /// Bytes of no meaning at all: an answer, never a crash.
 #[test]
 fn garbage() {

@@ -72,5 +72,7 @@ fn place(span: &Span, words: &str, marks: (&str, &str), gutter: usize, text: &mu
     let _ = writeln!(text, "{number:>gutter$} | {}", one_line(line));
     let carets = mark.repeat(width);
     let words = label(words).map_or_else(String::new, |words| format!(" {words}"));
-    let _ = writeln!(text, "{:gutter$} | {:column$}{carets}{words}", "", "");
+    // Not as a width: std panics at one over 65,535.
+    let indent = " ".repeat(column);
+    let _ = writeln!(text, "{:gutter$} | {indent}{carets}{words}", "");
 }

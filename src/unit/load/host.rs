@@ -105,6 +105,15 @@ fn variables(path: &str) -> BTreeMap<String, String> {
     tree(assignments.into_iter().filter_map(pair))
 }
 
+/// The sockets with `Accept=yes`, by the template whose instances serve their connections.
+fn accepting_sockets(units: &UnitSet) -> BTreeMap<&UnitName, &Unit> {
+    let by_template = units.units.values().filter_map(|unit| {
+        let socket = unit.socket.as_ref().filter(|socket| socket.accept)?;
+        Some((socket.service.as_ref()?, &**unit))
+    });
+    tree(by_template)
+}
+
 /// Looks for everything that units name outside of the units.
 pub fn check(
     units: &UnitSet,
@@ -114,10 +123,9 @@ pub fn check(
 ) {
     let after_step = after_a_step(units);
     let mut host = Host::default();
+    let by_template = accepting_sockets(units);
     for (name, unit) in &units.units {
-        let connected = units.units.values().filter(|_| name.is_template()).find(|it| {
-            it.socket.as_ref().is_some_and(|it| it.accept && it.service.as_ref() == Some(name))
-        });
+        let connected = by_template.get(name).copied();
         if unit.file.is_none() || (name.is_template() && connected.is_none()) {
             continue; // COMMAND has exit statuses of its own for this
         }
