@@ -4,6 +4,7 @@ mod chain;
 mod fleet;
 mod idle;
 mod idler;
+mod load;
 mod reap;
 mod restart;
 mod size;
@@ -57,6 +58,7 @@ pub const SCENARIOS: &[Scenario] = &[
     restart::RESTART,
     idle::IDLE,
     unit_memory::UNIT_MEMORY,
+    load::LOAD,
     size::SIZE,
 ];
 
