@@ -1,4 +1,5 @@
-//! Path patterns (glob(7)): `*`, `?`, `[a-z]`, `[!a]` and `\`, byte by byte.
+//! Path patterns (glob(7)): `*`, `?`, `[a-z]`, `[!a]` and `\`, byte by byte; and, where asked for,
+//! `{a,b}` (glob(3), `GLOB_BRACE`).
 //!
 //! Not what the files hold. Not libc's glob(3): it knows `~`, and so brings the whole of name
 //! services into a static binary, 200 KB. Without classes like `[:alpha:]`.
@@ -30,6 +31,66 @@ pub fn matches(pattern: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// No pattern stands for more than this: each pair of braces multiplies.
+const ALTERNATIVES_MAX: usize = 1024;
+
+/// Whether there is a path that matches the pattern with its braces (`/etc/{a,b}.conf`) or, where
+/// a brace is never closed, as it is.
+pub fn exists(pattern: &str) -> bool {
+    alternatives(pattern).iter().any(|pattern| !matches(pattern).is_empty())
+}
+
+/// The patterns that one with braces stands for.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let mut open = vec![pattern.to_string()];
+    let mut closed = Vec::new();
+    while let Some(pattern) = open.pop() {
+        match expand_first(&pattern) {
+            Some(more) if open.len() + closed.len() + more.len() <= ALTERNATIVES_MAX => {
+                open.extend(more);
+            }
+            Some(_) | None => closed.push(pattern),
+        }
+    }
+    closed
+}
+
+/// A pattern for each alternative of the first pair of braces, which may hold further ones.
+fn expand_first(pattern: &str) -> Option<Vec<String>> {
+    let mut depth = 0_usize;
+    let mut ends = Vec::new(); // of the alternatives: `{`, each `,` and `}`
+    let mut escaped = false;
+    for (at, byte) in pattern.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => {
+                depth += 1;
+                if depth == 1 {
+                    ends.push(at);
+                }
+            }
+            b',' if depth == 1 => ends.push(at),
+            b'}' if depth == 1 => {
+                ends.push(at);
+                return between(pattern, &ends);
+            }
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What stands before the first of `ends`, between two of them, and after the last, joined.
+fn between(pattern: &str, ends: &[usize]) -> Option<Vec<String>> {
+    let before = pattern.get(..*ends.first()?)?;
+    let after = pattern.get(ends.last()? + 1..)?;
+    let alternative = |pair: (&usize, &usize)| pattern.get(pair.0 + 1..*pair.1);
+    let alternatives = ends.iter().zip(ends.iter().skip(1)).filter_map(alternative);
+    Some(alternatives.map(|alternative| format!("{before}{alternative}{after}")).collect())
 }
 
 fn entries(directory: &Path, pattern: &[u8]) -> Vec<PathBuf> {
@@ -121,6 +182,33 @@ mod tests {
         let within = format!("{}/[a-b]*.env", dir.path().to_str().unwrap().replace("tmp", "t?p"));
         assert_eq!(matches(&within), [at("a.env"), at("b.env")]);
         assert_eq!(found("*.env/"), Vec::<PathBuf>::new(), "no directories");
+    }
+
+    #[test]
+    fn braces() {
+        for (pattern, expected) in [
+            ("a", &["a"][..]),
+            ("a{b,c}d", &["abd", "acd"]),
+            ("{a,b}{c,d}", &["ac", "ad", "bc", "bd"]),
+            ("{a,{b,c}d}e", &["ae", "bde", "cde"]),
+            ("a{b}c", &["abc"]),
+            ("a{,b}", &["a", "ab"]),
+            ("a{}b", &["ab"]),
+            ("a{b,c", &["a{b,c"]),
+            ("a}b{c,d}", &["a}bc", "a}bd"]),
+            ("a\\{b,c}", &["a\\{b,c}"]),
+            ("{a\\,b,c}", &["a\\,b", "c"]),
+        ] {
+            let mut found = alternatives(pattern);
+            found.sort();
+            assert_eq!(found, expected, "{pattern}");
+        }
+        assert!(alternatives(&"{a,b}".repeat(100)).len() <= ALTERNATIVES_MAX);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("b"), "").unwrap();
+        let at = |name: &str| format!("{}/{name}", dir.path().to_str().unwrap());
+        assert!(exists(&at("{a,b}")) && exists(&at("{a*,?}")) && !exists(&at("{a,c}")));
+        assert_eq!(matches(&at("{a,b}")), Vec::<PathBuf>::new(), "only where asked for");
     }
 
     #[test]

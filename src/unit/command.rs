@@ -13,7 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::environment::{Environment, is_variable_name};
 use super::specifier::Specifiers;
 use super::syntax::{Word, Words};
-use super::value::{ValueError, is_whitespace};
+use super::value::{ValueError, is_whitespace, simplify_path};
 
 /// One command of an `Exec*=` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -238,7 +238,7 @@ impl Line<'_> {
         check_program(&program)
             .and_then(|()| check_text_program(&program))
             .map_err(|error| error.at(first.range.clone()))?;
-        command.program = simplify(&program);
+        command.program = simplify_path(&program);
         if !own_argv0 && command.program != program {
             command.argv0 = Some(program);
         }
@@ -350,16 +350,6 @@ fn check_text_program(program: &str) -> Result<(), ValueError> {
         }
         None => Ok(()),
     }
-}
-
-/// Collapses slashes and drops `.` components; `..` stays.
-fn simplify(path: &str) -> String {
-    if !path.starts_with('/') {
-        return path.to_string();
-    }
-    let parts: Vec<&str> =
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    format!("/{}", parts.join("/"))
 }
 
 /// A warning about a `$` that does not do what it seems to.

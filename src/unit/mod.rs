@@ -33,7 +33,7 @@ pub mod passwd;
 pub mod problem;
 pub mod process;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 pub mod raw;
 pub mod resources;
 pub mod rolling;

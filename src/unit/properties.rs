@@ -312,7 +312,8 @@ proptest! {
 }
 
 /// Runs a tool of systemd; `None`, with a line that says so, where it is missing.
-fn oracle(tool: &str, arguments: &[&str]) -> Option<Output> {
+/// What one of systemd's tools answers; `None`: it is not here, and that was said.
+pub(crate) fn oracle(tool: &str, arguments: &[&str]) -> Option<Output> {
     let mut command = Command::new(tool);
     command.args(arguments).env("LC_ALL", "C.UTF-8").env("SYSTEMD_LOG_LEVEL", "info");
     match command.output() {

@@ -392,6 +392,17 @@ fn edit_distance(a: &[char], b: &[char]) -> usize {
     at(&last, b.len())
 }
 
+/// An absolute path without double slashes, `.` components and a slash at its end; `..` stays,
+/// and so does a path that is not absolute (systemd's `path_simplify`).
+pub(super) fn simplify_path(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_string();
+    }
+    let parts: Vec<&str> =
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
+}
+
 /// systemd's `WHITESPACE`.
 pub(super) fn is_whitespace(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')

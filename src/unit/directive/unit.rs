@@ -9,6 +9,7 @@ use crate::unit::condition::parse_condition;
 use crate::unit::instances;
 use crate::unit::raw::Item;
 use crate::unit::service::ExitAction;
+use crate::unit::value::simplify_path;
 use crate::unit::{Condition, ConditionKind};
 
 /// The words of the three actions. In a container reboot and poweroff can only mean an exit.
@@ -208,6 +209,9 @@ fn condition_of(kind: ConditionKind, part: Part<'_>, cx: &mut Context<'_>) -> Op
     if kind.is_path() && !condition.parameter.starts_with('/') {
         cx.refuse_text(part.item, format!("{:?} is not an absolute path", condition.parameter));
         return None;
+    }
+    if kind.is_path() {
+        condition.parameter = simplify_path(&condition.parameter);
     }
     Some(condition)
 }
