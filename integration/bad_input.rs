@@ -66,6 +66,45 @@ fn a_missing_environment_file_may_be_allowed() {
     Rinit::subreaper().service("web", "exit 0", lines).run().assert_code(0);
 }
 
+/// What a file of variables says wrongly is left out, and told when it is loaded and once a start.
+#[test]
+fn wrong_lines_of_an_environment_file() {
+    let text = "[Service]\nType = \"oneshot\"\nEnvironmentFile = \"@dir@/env\"\n\
+                StandardOutput = \"inherit\"\nExecStartPre = \"@probe@ exit 0\"\nExecStart = \"@probe@ report\"\n";
+    let setup = || {
+        let setup = Rinit::subreaper().plain().unit("web", text);
+        let bytes = b"\xef\xbb\xbfA=1\nexport B=2\nC 3\nD=\xff\nE=5\nF='6\n";
+        std::fs::write(setup.path("env"), bytes).unwrap();
+        setup
+    };
+    let told =
+        ["env:2: `export`", "env:3: it has no =", "env:4: the value of D", "env:6: the quote"];
+    let outcome = setup().options(&["--check"]).run();
+    outcome.assert_code(0).assert_stderr(&told).assert_stderr(&["web.toml:3", "warning"]);
+    let mut rinit = setup().start();
+    let report = rinit.wait_report();
+    let found = ["A", "B", "C", "D", "E", "F"].map(|name| report.env(name).map(str::to_owned));
+    assert_eq!(
+        found,
+        [Some("1"), None, None, None, Some("5"), Some("6\n")].map(|v| v.map(str::to_owned))
+    );
+    let outcome = rinit.wait();
+    let twice = told.iter().all(|told| outcome.stderr().matches(told).count() == 2);
+    outcome.assert_code(0).assert(twice, "at load and once for the start");
+}
+
+/// What no start could read is an error at load.
+#[test]
+fn environment_files_that_cannot_be_read() {
+    let with = |file: &str| {
+        let text = format!("[Service]\nExecStart = \"true\"\nEnvironmentFile = \"{file}\"\n");
+        check(&text, &["web.toml:3", "cannot read the environment file", file]);
+    };
+    with("/etc");
+    with("/nope/*.env");
+    with("/dev/zero");
+}
+
 /// All members of a cycle, each with its line.
 #[test]
 fn a_cycle_names_every_member() {

@@ -10,9 +10,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::manager::event::CheckOutcome;
-use crate::sys::glob;
 use crate::unit::condition::combine;
 use crate::unit::environment::Environment;
+use crate::unit::load::glob;
 use crate::unit::{Condition, ConditionKind, Unit};
 
 /// Conditions first, then assertions, as systemd asks them.

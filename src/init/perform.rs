@@ -157,7 +157,13 @@ impl Shell {
         let (output, error) = self.spawner.captured(unit);
         let capture = Capture::new(output, error).map_err(temporary("a pipe to the journal"))?;
         passed.captured = capture.ends();
-        let plan = self.spawner.plan(request, main, &passed);
+        let mut wrong = Vec::new();
+        let plan = self.spawner.plan(request, main, &passed, &mut wrong);
+        if role == ProcessRole::ExecStart && request.index == 0 {
+            let texts =
+                wrong.iter().map(|wrong| format!("{}: EnvironmentFile: {wrong}", unit.name));
+            texts.for_each(|text| self.report.message(Level::Warn, text));
+        }
         let mut plan = plan.map_err(SpawnError::Permanent)?;
         if let Some(uid) = plan.identity.uid {
             capture.give_to(uid);

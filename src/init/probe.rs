@@ -192,7 +192,7 @@ impl Shell {
         let capture = Capture::new(output, error);
         let capture = capture.map_err(|error| format!("Exec: {}", reason(errno_of(&error))))?;
         let passed = Passed { captured: capture.ends(), ..Passed::default() };
-        let plan = self.spawner.plan_of(&request, command, main, &passed);
+        let plan = self.spawner.plan_of(&request, command, main, &passed, &mut Vec::new());
         let plan = plan.map_err(|error| format!("Exec: {}", error.message))?;
         let (pid, starting) = exec::spawn(plan)
             .map_err(|error| format!("Exec: fork: {}", reason(errno_of(&error))))?;

@@ -15,9 +15,10 @@ use crate::manager::event::{ProcessRole, SpawnRequest};
 use crate::manager::state::ServiceResult;
 use crate::sys::exec::{Directory, ExecPlan, FailureCode, Grouping, Identity, Rlimit, Stdio};
 use crate::sys::identity::Database;
-use crate::sys::{Pid, glob, reason};
+use crate::sys::{Pid, reason};
 use crate::unit::command::ExecCommand;
-use crate::unit::environment::{Environment, apply_unset, parse_environment_file};
+use crate::unit::environment::{Environment, apply_unset};
+use crate::unit::load::environment_file;
 use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
@@ -27,9 +28,6 @@ use crate::unit::{Unit, UnitName};
 
 /// systemd's own search path (systemd.exec(5), ExecSearchPath=).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// An environment file is not larger than this.
-const ENVIRONMENT_FILE_MAX: u64 = 16 << 20;
 
 /// What every spawn of this rinit has in common.
 #[derive(Clone, Debug)]
@@ -78,7 +76,8 @@ pub fn commands(unit: &Unit, role: ProcessRole) -> &[ExecCommand] {
 }
 
 impl Spawner {
-    /// The plan for a request; `main` is the pid of its main process.
+    /// The plan for a request; `main` is the pid of its main process. What is `wrong` in its
+    /// environment files, and was left out, is added.
     ///
     /// # Errors
     /// Something that the unit names is not there.
@@ -87,13 +86,14 @@ impl Spawner {
         request: &SpawnRequest,
         main: Option<Pid>,
         passed: &Passed,
+        wrong: &mut Vec<String>,
     ) -> Result<ExecPlan, ExecError> {
         let found = commands(&request.unit, request.role).get(request.index);
         let command = found.ok_or_else(|| {
             let role = request.role.directive();
             failure(ExecStage::Exec, 0, format!("{role}: no command {}", request.index))
         })?;
-        self.plan_of(request, command, main, passed)
+        self.plan_of(request, command, main, passed, wrong)
     }
 
     /// The plan for a command that is run as the request says.
@@ -106,13 +106,14 @@ impl Spawner {
         command: &ExecCommand,
         main: Option<Pid>,
         passed: &Passed,
+        wrong: &mut Vec<String>,
     ) -> Result<ExecPlan, ExecError> {
         let unit = &request.unit;
         let exec = &unit.service.exec;
         let account = account(exec)?;
         let is_main = request.role == ProcessRole::ExecStart;
         let activation = Activation::new(passed, exec, is_main)?;
-        let mut environment = self.environment(request, account.as_ref(), main)?;
+        let mut environment = self.environment(request, account.as_ref(), main, wrong)?;
         activation.announce(&mut environment);
         if let Some(remote) = passed.remote.as_ref().filter(|_| is_main) {
             environment.insert("REMOTE_ADDR".into(), remote.address.as_str().into());
@@ -204,6 +205,7 @@ impl Spawner {
         request: &SpawnRequest,
         account: Option<&User>,
         main: Option<Pid>,
+        wrong: &mut Vec<String>,
     ) -> Result<Environment, ExecError> {
         let exec = &request.unit.service.exec;
         let mut environment = self.environment.clone();
@@ -238,7 +240,12 @@ impl Spawner {
             set(name, value.clone());
         }
         for file in &exec.environment_files {
-            read_environment_file(&file.path, file.optional, &mut environment)?;
+            let contents = environment_file::read(file).map_err(|error| {
+                let message = format!("EnvironmentFile={}: {}", file.path, error.why);
+                failure(ExecStage::Exec, error.errno, message)
+            })?;
+            environment.extend(contents.assignments);
+            wrong.extend(contents.wrong);
         }
         apply_unset(&mut environment, &exec.unset_environment);
         Ok(environment)
@@ -280,47 +287,6 @@ pub fn exit_status_word(exit: ExitStatus) -> String {
         ExitStatus::Exited(code) => code.to_string(),
         ExitStatus::Killed { signal, .. } => signal.name(),
     }
-}
-
-fn read_environment_file(
-    pattern: &str,
-    optional: bool,
-    environment: &mut Environment,
-) -> Result<(), ExecError> {
-    let is_pattern = pattern.contains(['*', '?', '[']);
-    let paths =
-        if is_pattern { glob::matches(pattern) } else { vec![std::path::PathBuf::from(pattern)] };
-    let failed = |errno: i32| {
-        let why = match errno {
-            libc::EINVAL => "not a regular file".to_owned(),
-            errno => reason(errno),
-        };
-        failure(ExecStage::Exec, errno, format!("EnvironmentFile={pattern}: {why}"))
-    };
-    if paths.is_empty() && !optional {
-        return Err(failed(libc::ENOENT));
-    }
-    for path in paths {
-        match read_file(&path) {
-            Ok(bytes) => environment.extend(parse_environment_file(&bytes).0),
-            Err(_) if optional => {}
-            Err(error) => return Err(failed(error.raw_os_error().unwrap_or(libc::EIO))),
-        }
-    }
-    Ok(())
-}
-
-/// A FIFO or a device is refused before it is opened: PID 1 would wait for its writer.
-fn read_file(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    let meta = std::fs::metadata(path)?;
-    if !meta.is_file() {
-        let errno = if meta.is_dir() { libc::EISDIR } else { libc::EINVAL };
-        return Err(std::io::Error::from_raw_os_error(errno));
-    }
-    if meta.len() > ENVIRONMENT_FILE_MAX {
-        return Err(std::io::Error::from_raw_os_error(libc::EFBIG));
-    }
-    std::fs::read(path)
 }
 
 fn account(exec: &ExecContext) -> Result<Option<User>, ExecError> {

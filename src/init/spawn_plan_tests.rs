@@ -56,7 +56,7 @@ const INVOCATION: &str = "INVOCATION_ID=000000000000000000000000000000ab";
 fn the_environment_in_its_order() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("env");
-    std::fs::write(&file, "B=file\nC=file\n").unwrap();
+    std::fs::write(&file, "B=file\nC=file\nexport D=file\n").unwrap();
     let mut request = request("web.service", |unit| {
         let exec = &mut unit.service.exec;
         exec.environment = ["KEPT", "B", "D"].map(|name| (name.into(), "unit".into())).to_vec();
@@ -66,7 +66,10 @@ fn the_environment_in_its_order() {
         ];
         exec.unset_environment = vec!["D".into(), "PATH".into()];
     });
-    let plan = spawner().plan(&request, Some(77), &Passed::default()).unwrap();
+    let mut wrong = Vec::new();
+    let plan = spawner().plan(&request, Some(77), &Passed::default(), &mut wrong).unwrap();
+    let told = format!("{}:3: `export`", file.display());
+    assert!(wrong.len() == 1 && wrong.iter().all(|it| it.starts_with(&told)), "{wrong:?}");
     let expected = ["B=file", "C=file", INVOCATION, "KEPT=unit", "LISTENER=kept", "MAINPID=77"];
     assert_eq!(variables(&plan), expected);
     assert_eq!(plan.argv, [c"server".into(), CString::from(c"--port")]);
@@ -79,7 +82,7 @@ fn the_environment_in_its_order() {
         result: ServiceResult::ExitCode,
         exit: Some(ExitStatus::Exited(3)),
     });
-    let plan = spawner().plan(&request, None, &Passed::default()).unwrap();
+    let plan = spawner().plan(&request, None, &Passed::default(), &mut Vec::new()).unwrap();
     for entry in [
         "SERVICE_RESULT=core-dump",
         "EXIT_CODE=dumped",
@@ -97,8 +100,9 @@ fn the_environment_in_its_order() {
 #[test]
 fn where_a_bare_name_is_searched() {
     let searched = |change: fn(&mut Unit)| {
-        let plan =
-            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap();
+        let plan = spawner()
+            .plan(&request("web.service", change), None, &Passed::default(), &mut Vec::new())
+            .unwrap();
         plan.candidates.iter().map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(searched(|_| ()), ["/opt/bin/server", "/usr/bin/server"]);
@@ -118,7 +122,9 @@ fn where_a_bare_name_is_searched() {
 
 #[test]
 fn a_unit_and_the_command() {
-    let unit = spawner().plan(&request("web.service", |_| ()), None, &Passed::default()).unwrap();
+    let unit = spawner()
+        .plan(&request("web.service", |_| ()), None, &Passed::default(), &mut Vec::new())
+        .unwrap();
     assert_eq!(unit.grouping, Grouping::Session);
     assert_eq!(unit.stdio[0], open("/dev/null", libc::O_RDONLY).unwrap());
     assert_eq!(unit.stdio[1..], [Stdio::Inherit, Stdio::Inherit]);
@@ -126,15 +132,18 @@ fn a_unit_and_the_command() {
     assert_eq!(unit.directory, Directory::Inherited(c"/app".into()));
     assert_eq!((unit.umask, unit.oom_score_adjust), (0o027, None));
 
-    let command =
-        spawner().plan(&request("main.service", |_| ()), None, &Passed::default()).unwrap();
+    let command = spawner()
+        .plan(&request("main.service", |_| ()), None, &Passed::default(), &mut Vec::new())
+        .unwrap();
     assert_eq!(command.grouping, Grouping::Group { terminal: Some(0) });
     assert_eq!(command.stdio, [Stdio::Inherit, Stdio::Inherit, Stdio::Inherit]);
     assert_eq!(command.failure_code, FailureCode::Shell);
 
     let mut protected = spawner();
     protected.oom_protected = true;
-    let plan = protected.plan(&request("web.service", |_| ()), None, &Passed::default()).unwrap();
+    let plan = protected
+        .plan(&request("web.service", |_| ()), None, &Passed::default(), &mut Vec::new())
+        .unwrap();
     assert_eq!(plan.oom_score_adjust, Some((c"0".into(), false)));
 }
 
@@ -145,7 +154,8 @@ fn where_the_streams_lead() {
             unit.service.exec.standard_output = output;
             unit.service.exec.standard_error = error;
         });
-        let [_, output, error] = spawner().plan(&request, None, &Passed::default()).unwrap().stdio;
+        let [_, output, error] =
+            spawner().plan(&request, None, &Passed::default(), &mut Vec::new()).unwrap().stdio;
         (output, error)
     };
     let append = Some(StandardStream::Append("/log".into()));
@@ -160,7 +170,8 @@ fn where_the_streams_lead() {
         let (output, error) = spawner().captured(&request.unit);
         let captured = Ends { output: output.then_some(70), error: error.then_some(71) };
         let passed = Passed { captured, ..Passed::default() };
-        let [_, output, error] = spawner().plan(&request, None, &passed).unwrap().stdio;
+        let [_, output, error] =
+            spawner().plan(&request, None, &passed, &mut Vec::new()).unwrap().stdio;
         (output, error)
     };
     let (pipe, other) = (Stdio::Descriptor(70), Stdio::Descriptor(71));
@@ -191,7 +202,7 @@ fn users_and_prefixes() {
             exec.working_directory = Some(WorkingDirectory { path: "~".into(), optional: true });
             unit.service.exec_start.iter_mut().for_each(change);
         });
-        spawner().plan(&request, None, &Passed::default()).unwrap()
+        spawner().plan(&request, None, &Passed::default(), &mut Vec::new()).unwrap()
     };
     let plan = as_user(|_| ());
     let groups = Some(vec![7, 12345]);
@@ -230,13 +241,14 @@ fn what_is_not_there_is_named() {
                 unit.service.exec.environment_files = vec![file];
             },
             ExecStage::Exec,
-            "EnvironmentFile=/dev/zero: not a regular file",
+            "EnvironmentFile=/dev/zero: it is not a regular file",
         ),
         (|unit| unit.service.exec_start.clear(), ExecStage::Exec, "ExecStart: no command 0"),
     ];
     for (change, stage, message) in cases {
-        let error =
-            spawner().plan(&request("web.service", change), None, &Passed::default()).unwrap_err();
+        let error = spawner()
+            .plan(&request("web.service", change), None, &Passed::default(), &mut Vec::new())
+            .unwrap_err();
         assert_eq!((error.stage, error.message.as_str()), (stage, message));
     }
 }

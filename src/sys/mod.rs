@@ -13,7 +13,6 @@ mod child;
 pub mod clock;
 pub mod early;
 pub mod exec;
-pub mod glob;
 pub mod http_probe;
 pub mod identity;
 pub mod kill;

@@ -76,6 +76,9 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
+/// U+FEFF in UTF-8, with which some editors begin a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What the reader of a file is in the middle of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -100,12 +103,13 @@ enum State {
 }
 
 /// Reads a file of `EnvironmentFile=`: what it assigns in order, and what is wrong in which
-/// line (from 1). Wrong assignments are left out, as systemd does.
+/// line (from 1), and what is done: wrong assignments are left out, as systemd does. The sentences
+/// hold names, and nothing else of the file: it may be secret.
 ///
 /// The rules are systemd's (v254: a comment ends with its line even after a backslash).
 pub fn parse_environment_file(bytes: &[u8]) -> (FileAssignments, FileProblems) {
     let mut reader = FileReader::default();
-    for byte in bytes {
+    for byte in bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) {
         reader.feed(*byte);
     }
     reader.finish()
@@ -199,8 +203,8 @@ impl FileReader {
     }
 
     fn no_assignment(&mut self) -> State {
-        let name = String::from_utf8_lossy(&self.name).trim_end().to_string();
-        self.problems.push((self.name_line, format!("{name:?} is no assignment: it has no =")));
+        let why = "it has no =, so it assigns nothing; the line is ignored";
+        self.problems.push((self.name_line, why.to_string()));
         State::Start
     }
 
@@ -211,7 +215,10 @@ impl FileReader {
             Ok(name) => {
                 self.assignments.push((OsString::from(name), OsString::from_vec(value)));
             }
-            Err(why) => self.problems.push((self.name_line, why)),
+            Err(why) => {
+                let why = format!("{why}; the assignment is ignored");
+                self.problems.push((self.name_line, why));
+            }
         }
         State::Start
     }
@@ -227,7 +234,10 @@ impl FileReader {
             }
             State::Single | State::Double | State::DoubleEscape => {
                 let name = String::from_utf8_lossy(&self.name).trim_end().to_string();
-                let why = format!("the quote in the value of {name} is never closed");
+                let why = format!(
+                    "the quote in the value of {name} is never closed: the rest of the file is its \
+                     value"
+                );
                 self.problems.push((self.name_line, why));
                 self.assign();
             }
@@ -238,9 +248,15 @@ impl FileReader {
 
 fn read_assignment(name: &[u8], value: &[u8]) -> Result<String, String> {
     let shown = String::from_utf8_lossy(name).trim_end_matches([' ', '\t']).to_string();
+    if let Some(exported) = shown.strip_prefix("export").map(str::trim_start)
+        && shown.len() > "export".len() + exported.len()
+        && is_variable_name(exported)
+    {
+        return Err(format!("`export` is the shell's, write {exported}=VALUE"));
+    }
     match std::str::from_utf8(value) {
         Ok(text) => check(&shown, text).map(|()| shown),
-        Err(_) => Err(format!("the value of {shown} is no UTF-8")),
+        Err(_) => Err(format!("the value of {shown} is not UTF-8")),
     }
 }
 
@@ -332,6 +348,7 @@ mod tests {
             ("# c \\\nA=b", "A", "b"),
             ("A=a=b", "A", "a=b"),
             ("export=1", "export", "1"),
+            ("\u{feff}A=b", "A", "b"),
         ] {
             assert_eq!(
                 file(text),
@@ -349,27 +366,31 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_file() {
         for (text, line, why) in [
-            ("\nA\nB=1", 2, "\"A\" is no assignment: it has no ="),
+            ("\nA\nB=1", 2, "it has no =, so it assigns nothing; the line is ignored"),
+            ("B=1\nC 3\n", 2, "it has no =, so it assigns nothing; the line is ignored"),
+            ("B=1\nexport A=1", 2, "`export` is the shell's, write A=VALUE"),
+            ("B=1\nexport \t A = 1", 2, "`export` is the shell's, write A=VALUE"),
             (
-                "B=1\nexport A=1",
+                "B=1\nexport a b=1",
                 2,
-                "\"export A\" is no variable name: letters, digits and _ only, no digit first",
+                "\"export a b\" is no variable name: letters, digits and _ only, no digit first",
             ),
             ("B=1\n\n#\nA=\u{7}", 4, "the value of A holds the control character '\\u{7}'"),
             ("B=1\nA=\"x\ny\0\"", 2, "the value of A holds the control character '\\0'"),
         ] {
-            assert_eq!(
-                file(text),
-                (vec![("B".to_string(), "1".to_string())], vec![(line, why.to_string())]),
-                "{text:?}"
-            );
+            let ignored = "; the assignment is ignored";
+            let why = if why.contains(';') { why.to_string() } else { format!("{why}{ignored}") };
+            let left = vec![("B".to_string(), "1".to_string())];
+            assert_eq!(file(text), (left, vec![(line, why)]), "{text:?}");
         }
         let (found, problems) = file("A='x\ny");
         assert_eq!(found, [("A".to_string(), "x\ny".to_string())]);
-        assert_eq!(problems, [(1, "the quote in the value of A is never closed".to_string())]);
+        let why = "the quote in the value of A is never closed: the rest of the file is its value";
+        assert_eq!(problems, [(1, why.to_string())]);
         let (found, problems) = parse_environment_file(b"A=\xff\nB=1");
         assert_eq!(found.len(), 1);
-        assert_eq!(problems, [(1, "the value of A is no UTF-8".to_string())]);
+        let why = "the value of A is not UTF-8; the assignment is ignored";
+        assert_eq!(problems, [(1, why.to_string())]);
     }
 
     #[test]

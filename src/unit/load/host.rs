@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::environment_file;
 use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, parse_environment_file};
 use crate::unit::graph::Graph;
@@ -298,18 +299,19 @@ fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>, file: &str) -> Str
 
 fn environment_files(unit: &Unit, report: &mut Report<'_>) {
     for file in &unit.service.exec.environment_files {
-        if file.optional || file.path.contains(['*', '?', '[']) {
-            continue;
-        }
-        // Only a regular file is opened: a FIFO would hold the boot for ever.
-        let path = Path::new(&file.path);
-        let opened = fs::metadata(path).map(|metadata| metadata.is_file());
-        if let Err(error) =
-            opened.and_then(|regular| if regular { fs::File::open(path).map(drop) } else { Ok(()) })
-        {
-            let message = format!("cannot read the environment file {}: {error}", file.path);
-            let hint = format!("\"-{}\" allows it to be missing", file.path);
-            report("EnvironmentFile", message, Some(hint), false);
+        match environment_file::read(file) {
+            Ok(contents) => {
+                contents.wrong.into_iter().for_each(|wrong| {
+                    report("EnvironmentFile", wrong, None, true);
+                });
+            }
+            Err(error) => {
+                let path = &file.path;
+                let message = format!("cannot read the environment file {path}: {}", error.why);
+                let hint = format!("\"-{path}\" allows it to be missing");
+                let hint = (error.errno == libc::ENOENT).then_some(hint);
+                report("EnvironmentFile", message, hint, false);
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! any file is reported at once; with an error among the problems nothing may start.
 
 mod container;
+pub mod environment_file;
 mod files;
+pub mod glob;
 mod host;
 
 use std::collections::BTreeMap;

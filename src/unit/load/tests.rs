@@ -303,7 +303,7 @@ fn what_the_host_does_not_have() {
             2 | ExecStart = '/etc'
               |             ^^^^^^
 
-            error: d.service: cannot read the environment file /no/file: No such file or directory (os error 2)
+            error: d.service: cannot read the environment file /no/file: No such file or directory
              --> DIR/d.toml:3:19
               |
             3 | EnvironmentFile = '/no/file'
@@ -317,13 +317,21 @@ fn what_the_host_does_not_have() {
             2 | ExecStart = '-/no/program'
               |             ^^^^^^^^^^^^^^
 
+            error: e.service: cannot read the environment file /no/*.env: no file matches this pattern
+             --> DIR/e.toml:4:19
+              |
+            4 | EnvironmentFile = ['-/no/file', '/no/*.env']
+              |                   ^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = help: "-/no/*.env" allows it to be missing
+
             warning: f.service: there is no program /no/program
              --> DIR/f.toml:4:13
               |
             4 | ExecStart = '/no/program'
               |             ^^^^^^^^^^^^^
 
-            7 errors, 2 warnings: nothing was started
+            8 errors, 2 warnings: nothing was started
         "#]],
     );
 }

@@ -93,6 +93,11 @@ fn between(pattern: &str, ends: &[usize]) -> Option<Vec<String>> {
     Some(alternatives.map(|alternative| format!("{before}{alternative}{after}")).collect())
 }
 
+/// Whether a path has anything that [`matches`] does not take literally.
+pub fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?', '[', '\\'])
+}
+
 fn entries(directory: &Path, pattern: &[u8]) -> Vec<PathBuf> {
     let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
