@@ -180,6 +180,36 @@ fn trap_19_exec_failures_say_which_path() {
     script(&setup, "bad-interpreter", "#!/nope/nothing\n");
     let outcome = setup.command(&["@dir@/bad-interpreter"]).run();
     outcome.assert_code(127).assert_stderr(&["bad-interpreter", "/nope/nothing"]);
+    // As in `WORKDIR /app` and `CMD ["./start.sh"]`.
+    let setup = rinit();
+    script(&setup, "bad-interpreter", "#!/nope/nothing\r\n");
+    let outcome = setup.command(&["./bad-interpreter"]).run();
+    outcome.assert_code(127).assert_stderr(&["bad-interpreter", "/nope/nothing", "CR LF"]);
+}
+
+/// A PATH may hold relative directories, and an empty one, which is the directory itself.
+#[test]
+fn a_relative_path_is_searched() {
+    for path in [".", "", "/nope::", "bin:."] {
+        let setup = Rinit::subreaper().plain().env("PATH", path);
+        script(&setup, "tool", "#!/bin/sh\nexit 7\n");
+        setup.command(&["tool"]).run().assert_code(7);
+    }
+}
+
+/// File names are bytes, and so are the words of COMMAND.
+#[test]
+fn words_that_are_not_utf_8() {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let dir = tempfile::tempdir().unwrap();
+    let tool = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::write(&tool, "#!/bin/sh\nprintf '%s.' \"$@\"\n").unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut rinit = std::process::Command::new(env!("CARGO_BIN_EXE_rinit"));
+    rinit.args(["--socket", "none", "--"]).arg(&tool).args(["$HOME", "%n"]);
+    let output = rinit.arg(std::ffi::OsString::from_vec(b"\xff x".to_vec())).output().unwrap();
+    assert_eq!(output.stdout, b"$HOME.%n.\xff x.", "{output:?}");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 /// A script without `#!` is an error with words; execvp(3) would quietly run a shell (trap 20).

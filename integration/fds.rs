@@ -1,6 +1,7 @@
 //! Descriptors, directory and mask: what rinit inherits, keeps and passes on.
 
 use crate::harness::{Rinit, processes};
+use crate::require;
 
 /// Closed standard streams are opened on /dev/null before anything else could take the numbers.
 #[test]
@@ -69,6 +70,21 @@ fn trap_30_rinit_pins_no_directory() {
 fn trap_30_a_deleted_working_directory() {
     let setup = Rinit::subreaper().launch(&["--cwd-deleted", "@dir@/gone"]);
     setup.command_probe("exit 3").run().assert_code(3);
+}
+
+/// `docker run --user 1000 -w /root`: who left that directory would not get in again.
+#[test]
+fn trap_30_a_directory_with_no_way_back() {
+    require!("root");
+    use std::os::unix::fs::PermissionsExt;
+    let setup = Rinit::subreaper().plain();
+    let barred = setup.path("barred");
+    std::fs::create_dir(&barred).unwrap();
+    std::fs::set_permissions(&barred, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let setup = setup.launch(&["--cwd", "@dir@/barred", "--uid", "10001"]);
+    let outcome = setup.command(&["pwd"]).run();
+    outcome.assert_code(0);
+    assert_eq!(outcome.stdout(), [barred.to_str().unwrap()]);
 }
 
 /// The umask is the launcher's, or the unit's.

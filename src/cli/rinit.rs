@@ -103,7 +103,7 @@ pub struct Options {
     /// Verify only.
     pub check: bool,
     /// COMMAND and its arguments; empty: none.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// What is to be done.
@@ -231,14 +231,14 @@ fn property(parser: &mut lexopt::Parser) -> Result<String, String> {
     Err(format!("-p {text}: a property is written NAME=VALUE, as in -p Restart=always"))
 }
 
-fn command(program: OsString, rest: impl Iterator<Item = OsString>) -> Result<Vec<String>, String> {
-    let words: Result<Vec<String>, OsString> =
-        std::iter::once(program).chain(rest).map(OsString::into_string).collect();
-    let words = words.map_err(|word| format!("COMMAND: {}: not UTF-8", word.display()))?;
-    match words.first() {
-        Some(program) if program.is_empty() => Err("COMMAND is an empty word".to_owned()),
-        Some(_) | None => Ok(words),
+fn command(
+    program: OsString,
+    rest: impl Iterator<Item = OsString>,
+) -> Result<Vec<OsString>, String> {
+    if program.is_empty() {
+        return Err("COMMAND is an empty word".to_owned());
     }
+    Ok(std::iter::once(program).chain(rest).collect())
 }
 
 fn timeout(source: &str, text: &str) -> Result<Duration, String> {

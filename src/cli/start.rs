@@ -60,7 +60,7 @@ pub fn main() -> u8 {
 }
 
 /// From the command line to the end of all units.
-fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
+fn start(mut inherited: Inherited, arguments: Vec<OsString>) -> Ended {
     let variable = |name: &str| std::env::var(name).ok();
     let options = match rinit::parse(arguments, variable) {
         Ok(Invocation::Run(options)) => options,
@@ -74,6 +74,9 @@ fn start(inherited: Inherited, arguments: Vec<OsString>) -> Ended {
         }
     };
     memory::prefer_small();
+    if options.command.iter().any(|word| word.to_str().is_none()) {
+        inherited.words.clone_from(&options.command);
+    }
     let asked = request(&options, inherited.directory.as_deref());
     // For a bare COMMAND there is nothing to set apart, and its start is what people time.
     let apart = asked.directories.iter().any(|directory| directory.exists());
@@ -153,10 +156,15 @@ fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
         directories: options.directories.iter().map(absolute).collect(),
         default_directory_may_be_absent: options.default_directory && has_command,
         names: options.names.clone(),
-        command: has_command.then(|| (options.command.clone(), options.properties.clone())),
+        command: has_command.then(|| (text(&options.command), options.properties.clone())),
         inherited_environment: environment,
         host,
     }
+}
+
+/// COMMAND as a unit has it; what is not UTF-8 is passed on as it is ([`Inherited::words`]).
+fn text(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Command line, environment, `rinit.toml`, default: in this order.

@@ -485,7 +485,7 @@ fn plan(is_json: bool, descriptors: Vec<Descriptor>) -> ExecPlan {
         nice: None,
         oom_score_adjust: None,
         identity: Identity::default(),
-        directory: Directory::Inherited(c"/".into()),
+        directory: Directory::Declared { path: c"/".into(), optional: true },
         ignore_sigpipe: true,
         merges_memory: false,
         failure_code: FailureCode::Stage,

@@ -177,7 +177,8 @@ fn spawner(inherited: Inherited, environment: Environment, config: &ManagerConfi
     let has_command = config.command.is_some();
     Spawner {
         environment: inheritable(environment.into_iter()),
-        directory: directory.unwrap_or_else(|| c"/".into()),
+        directory,
+        words: inherited.words,
         umask: inherited.umask,
         oom_protected: inherited.oom_protected,
         open_files: None,

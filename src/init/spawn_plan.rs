@@ -34,8 +34,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Spawner {
     /// rinit's environment without what was meant for rinit alone.
     pub environment: Environment,
-    /// Where rinit was started.
-    pub directory: CString,
+    /// Where rinit was started; `None`: it is there still.
+    pub directory: Option<CString>,
     /// The launcher's umask.
     pub umask: u32,
     /// rinit is exempt from the OOM killer; its services are not to be.
@@ -44,6 +44,8 @@ pub struct Spawner {
     pub open_files: Option<(u64, u64)>,
     /// The unit that is the COMMAND of the command line.
     pub command: Option<UnitName>,
+    /// COMMAND as it was given, where it is not UTF-8.
+    pub words: Vec<OsString>,
     /// A terminal controls us: COMMAND stays in our session.
     pub controlled: bool,
     /// The terminal whose foreground is ours, to be handed to COMMAND.
@@ -129,10 +131,14 @@ impl Spawner {
         let privileged = command.full_privileges || command.no_setuid;
         let identity =
             if privileged { Identity::default() } else { identity(exec, account.as_ref())? };
+        let given = self.given(command).filter(|_| is_command);
+        let program =
+            given.and_then(<[_]>::first).map_or(command.program.as_ref(), OsString::as_os_str);
+        let argv = given.map_or_else(|| command.argv(&environment), <[_]>::to_vec);
         Ok(ExecPlan {
             program: command.program.clone(),
-            candidates: candidates(command, exec, &environment)?,
-            argv: c_strings(command.argv(&environment))?,
+            candidates: candidates(program, is_command, exec, &environment)?,
+            argv: c_strings(argv)?,
             envp: c_strings(environment.iter().map(|(name, value)| assignment(name, value)))?,
             pid_variables,
             descriptors: activation.descriptors,
@@ -149,6 +155,13 @@ impl Spawner {
             merges_memory: false,
             failure_code: if is_command { FailureCode::Shell } else { FailureCode::Stage },
         })
+    }
+
+    /// The words of COMMAND that this command stands for, if it cannot say them itself.
+    fn given(&self, command: &ExecCommand) -> Option<&[OsString]> {
+        let text = std::iter::once(&command.program).chain(&command.arguments).map(String::as_str);
+        let is_it = self.words.iter().map(|word| word.to_string_lossy()).eq(text);
+        is_it.then_some(&self.words)
     }
 
     fn limits(&self, exec: &ExecContext) -> Vec<Rlimit> {
@@ -330,13 +343,14 @@ fn identity(exec: &ExecContext, account: Option<&User>) -> Result<Identity, Exec
 }
 
 /// The paths that execve(2) tries: the one path, or the name in each directory that is searched.
+/// Only for COMMAND may that be a relative one, as for a shell: systemd ignores them.
 fn candidates(
-    command: &ExecCommand,
+    program: &OsStr,
+    is_command: bool,
     exec: &ExecContext,
     environment: &Environment,
 ) -> Result<Vec<CString>, ExecError> {
-    let program = command.program.as_str();
-    if program.contains('/') {
+    if program.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(program)?]);
     }
     let path = match environment.get(OsStr::new("PATH")) {
@@ -345,11 +359,13 @@ fn candidates(
         None => DEFAULT_PATH.into(),
     };
     let in_directory = |directory: &[u8]| {
+        let directory = if directory.is_empty() { b"." } else { directory };
         let slash = if directory.ends_with(b"/") { &b""[..] } else { b"/" };
         c_string(OsString::from_vec([directory, slash, program.as_bytes()].concat()))
     };
     let directories = path.as_bytes().split(|byte| *byte == b':');
-    directories.filter(|directory| directory.starts_with(b"/")).map(in_directory).collect()
+    let searched = |directory: &&[u8]| is_command || directory.starts_with(b"/");
+    directories.filter(searched).map(in_directory).collect()
 }
 
 fn stdio(

@@ -19,7 +19,8 @@ fn spawner() -> Spawner {
     let inherited = inherited.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     Spawner {
         environment: inheritable(inherited),
-        directory: c"/app".into(),
+        directory: Some(c"/app".into()),
+        words: Vec::new(),
         umask: 0o027,
         oom_protected: false,
         open_files: None,
@@ -129,7 +130,7 @@ fn a_unit_and_the_command() {
     assert_eq!(unit.stdio[0], open("/dev/null", libc::O_RDONLY).unwrap());
     assert_eq!(unit.stdio[1..], [Stdio::Inherit, Stdio::Inherit]);
     assert_eq!(unit.failure_code, FailureCode::Stage);
-    assert_eq!(unit.directory, Directory::Inherited(c"/app".into()));
+    assert_eq!(unit.directory, Directory::Inherited(Some(c"/app".into())));
     assert_eq!((unit.umask, unit.oom_score_adjust), (0o027, None));
 
     let command = spawner()

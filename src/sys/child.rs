@@ -186,16 +186,18 @@ fn set_up(plan: &ExecPlan, prepared: &Prepared) -> Step {
         let set = unsafe { call(libc::SYS_setpriority, arguments) };
         check(unless_denied(set), ExecStage::Nice)?;
     }
-    if let Directory::Inherited(path) = &plan.directory
+    if let Directory::Inherited(Some(path)) = &plan.directory
         && path.as_bytes() != b"/"
     {
-        // Where it is gone or hidden, `/` is where we are already.
+        // Where it is gone or hidden by now, `/` is where we are already.
         let _ = change_directory(path);
     }
     identity(&plan.identity)?;
     if let Directory::Declared { path, optional } = &plan.directory {
         let entered = change_directory(path);
-        if !optional {
+        if *optional && entered.is_err() {
+            let _ = change_directory(c"/"); // where rinit is, but not always (`early`)
+        } else {
             check(entered, ExecStage::WorkingDirectory)?;
         }
     }

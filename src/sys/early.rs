@@ -5,6 +5,7 @@
 //! still the default is dropped by the kernel, pid_namespaces(7)); the other at the start of main.
 //! **Invariant:** from the first instruction on every signal but the faults is blocked, for good.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -69,7 +70,8 @@ pub struct Inherited {
     /// We are PID 1 of our pid namespace; otherwise a child subreaper.
     pub is_pid1: bool,
     /// Where rinit was started: the services' default directory (a container's WORKDIR).
-    /// A path and not a descriptor, which would pin the mount.
+    /// A path and not a descriptor, which would pin the mount. `None`: the way back is barred or
+    /// gone (`docker run --user 1000 -w /root`), so rinit stays there, as its services do.
     pub directory: Option<PathBuf>,
     /// The launcher's umask.
     pub umask: u32,
@@ -78,6 +80,8 @@ pub struct Inherited {
     /// Sockets that a parent holds for us (sd_listen_fds(3)): so many, from descriptor 3 on;
     /// they are open until [`Inherited::take_sockets`].
     pub sockets: u32,
+    /// COMMAND as it was given, where it is not UTF-8.
+    pub words: Vec<OsString>,
     /// What could not be done, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -93,10 +97,10 @@ pub fn at_start_of_main() -> Inherited {
     // SAFETY: umask cannot fail; rinit's own files say their mode, children get this one back.
     let umask = unsafe { libc::umask(0o022) };
     let directory = std::env::current_dir().ok();
-    if directory.is_none() {
-        warnings.push("the working directory is gone; services start in /".to_owned());
-    }
-    if let Err(error) = std::env::set_current_dir("/") {
+    let directory = directory.filter(|path| std::env::set_current_dir(path).is_ok());
+    if directory.is_some()
+        && let Err(error) = std::env::set_current_dir("/")
+    {
         warnings.push(format!("chdir /: {error}; the launcher's directory stays in use"));
     }
     let is_pid1 = super::own_pid() == 1;
@@ -104,7 +108,7 @@ pub fn at_start_of_main() -> Inherited {
         warnings.push(format!("not PID 1 and no child subreaper ({error}): orphans are not ours"));
     }
     let oom_protected = own_oom_score_adj().is_some_and(|text| text.starts_with(b"-1000"));
-    Inherited { is_pid1, directory, umask, oom_protected, sockets, warnings }
+    Inherited { is_pid1, directory, umask, oom_protected, sockets, words: Vec::new(), warnings }
 }
 
 /// `LISTEN_FDS`, if `LISTEN_PID` says that it is for us.

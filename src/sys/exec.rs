@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::launch::Launch;
 use super::{Pid, cvt, reason};
@@ -61,7 +61,8 @@ pub enum Grouping {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Directory {
     /// Where rinit was started, entered as rinit: it need not be readable for the child's user.
-    Inherited(CString),
+    /// `None`: rinit is there still.
+    Inherited(Option<CString>),
     /// As declared, entered as the child's user.
     Declared {
         /// The path.
@@ -305,9 +306,7 @@ impl ExecPlan {
             ExecStage::Group => format!("setgid {}: {why}", number(self.identity.gid)),
             ExecStage::User => format!("setuid {}: {why}", number(self.identity.uid)),
             ExecStage::WorkingDirectory => {
-                let (Directory::Inherited(path) | Directory::Declared { path, .. }) =
-                    &self.directory;
-                format!("chdir {}: {why}", path.to_string_lossy())
+                format!("chdir {}: {why}", self.start().display())
             }
             ExecStage::Exec => self.describe_exec(report),
         };
@@ -319,8 +318,10 @@ impl ExecPlan {
         let program = &self.program;
         let tried = self.candidates.get(usize::from(report.index)).map(CString::as_c_str);
         match report.errno {
-            libc::ENOENT => match self.candidates.iter().find(|c| path_of(c).is_file()) {
-                Some(path) => format!("exec {}: {}", path.to_string_lossy(), interpreter(path)),
+            libc::ENOENT => match self.candidates.iter().find(|path| self.seen(path).is_file()) {
+                Some(path) => {
+                    format!("exec {}: {}", path.to_string_lossy(), interpreter(&self.seen(path)))
+                }
                 None if self.candidates.len() > 1 || !program.contains('/') => {
                     format!("exec {program}: not found in {}", self.searched())
                 }
@@ -335,6 +336,19 @@ impl ExecPlan {
                 format!("exec {path}: {}", reason(errno))
             }
         }
+    }
+
+    /// The directory in which the program starts; empty where that is our own.
+    fn start(&self) -> &Path {
+        match &self.directory {
+            Directory::Inherited(Some(path)) | Directory::Declared { path, .. } => path_of(path),
+            Directory::Inherited(None) => Path::new(""),
+        }
+    }
+
+    /// What the program's directory makes of a path that may be relative.
+    fn seen(&self, path: &CStr) -> PathBuf {
+        self.start().join(path_of(path))
     }
 
     fn searched(&self) -> String {
@@ -357,9 +371,9 @@ fn path_of(path: &CStr) -> &Path {
 }
 
 /// What is missing for a file that is there and still "not found".
-fn interpreter(path: &CStr) -> String {
+fn interpreter(path: &Path) -> String {
     let mut start = [0u8; 256];
-    let size = std::fs::File::open(path_of(path)).and_then(|mut f| f.read(&mut start)).unwrap_or(0);
+    let size = std::fs::File::open(path).and_then(|mut f| f.read(&mut start)).unwrap_or(0);
     let line = start.get(..size).and_then(|text| text.split(|byte| *byte == b'\n').next());
     match line.and_then(|line| line.strip_prefix(b"#!")) {
         Some(rest) => {

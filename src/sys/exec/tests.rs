@@ -26,7 +26,7 @@ fn plan(argv: &[&str]) -> ExecPlan {
         oom_score_adjust: None,
         merges_memory: false,
         identity: Identity::default(),
-        directory: Directory::Inherited(c("/")),
+        directory: Directory::Inherited(Some(c("/"))),
         ignore_sigpipe: false,
         failure_code: FailureCode::Stage,
     }
