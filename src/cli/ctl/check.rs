@@ -13,27 +13,27 @@ use crate::unit::{Problem, Severity};
 
 /// The verb.
 pub fn check(arguments: &Check, environment: &Environment, screen: &mut Screen<'_>) -> u8 {
-    let host = load::host_facts(environment);
-    let files = &arguments.files;
-    let (problems, what) = if files.is_empty() || !arguments.units.is_empty() {
-        let directories = match arguments.units.as_slice() {
-            [] => default_directories(environment),
-            given => given.to_vec(),
-        };
-        let request = LoadRequest {
-            directories,
-            inherited_environment: environment.clone(),
-            host: host.clone(),
-            ..LoadRequest::default()
-        };
-        let loaded = load::load(&request);
-        let mut problems = loaded.problems;
-        problems.extend(load::load_files(files, &host));
-        (problems, format!("{} units", loaded.units.units.len()))
-    } else {
-        (load::load_files(files, &host), format!("{} files", files.len()))
+    let directories = match arguments.units.as_slice() {
+        [] if arguments.files.is_empty() => default_directories(environment),
+        given => given.to_vec(),
     };
-    verdict(problems, &what, arguments.strict, screen)
+    let files_only = directories.is_empty();
+    let request = LoadRequest {
+        directories,
+        inherited_environment: environment.clone(),
+        host: load::host_facts(environment),
+        ..LoadRequest::default()
+    };
+    let loaded = match arguments.files.as_slice() {
+        [] => load::load(&request),
+        files => load::load_files(files, &request),
+    };
+    let what = if files_only {
+        format!("{} files", arguments.files.len())
+    } else {
+        format!("{} units", loaded.units.units.len())
+    };
+    verdict(loaded.problems, &what, arguments.strict, screen)
 }
 
 /// `RINIT_UNITS`, else the default directory.

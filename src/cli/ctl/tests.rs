@@ -66,6 +66,59 @@ fn check_tells_by_its_status() {
     assert_eq!(rinitctl(&["check", "--units", "/no/such/directory"]).0, 78);
 }
 
+/// A file is held to what rinit holds a directory to.
+#[test]
+fn check_holds_a_file_to_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let says = |arguments: &[&str], code: u8, words: &[&str]| {
+        let (found, out, err) = rinitctl(&[&["check"], arguments].concat());
+        assert_eq!(found, code, "{arguments:?}: {out}{err}");
+        let both = out + &err;
+        words.iter().for_each(|word| assert!(both.contains(word), "{arguments:?}: {both}"));
+    };
+    let service = "[Service]\nExecStart = '/bin/sh'\n";
+    let needs = |name: &str| format!("[Unit]\nRequires = '{name}.service'\n{service}");
+    let wrong = "[Unit]\nRequires = 'gone.service'\n[Service]\nExecStart = '/nope/prog'\n\
+                 User = 'nosuch'\nEnvironmentFile = '/nope/env'\n";
+    let wrong = file("files/wrong.toml", wrong);
+    let told = ["4 errors", "/nope/prog", "nosuch", "/nope/env", "gone.service"];
+    says(&[&wrong], 78, &told);
+    // Beside a file is what it names, and nothing else is read there.
+    let web = file("files/web.toml", &needs("db"));
+    says(&[&web], 78, &["db.service, and there is no such unit"]);
+    file("files/db.toml", &needs("disk"));
+    says(&[&web], 78, &["disk.service, and there is no such unit"]);
+    file("files/disk.toml", service);
+    file("files/pyproject.toml", "[project]\n");
+    says(&[&web], 0, &["1 files: may be started"]);
+    file("files/web.toml.d/1.toml", "[Service]\nExecStrt = 1\n");
+    says(&[&web], 78, &["ExecStrt"]);
+    std::fs::remove_dir_all(directory.path().join("files/web.toml.d")).unwrap();
+    let wish = "[Unit]\nWants = 'gone.service'\n".to_string() + service;
+    let wish = file("files/wish.toml", &wish);
+    says(&[&wish], 0, &["1 warning"]);
+    says(&["--strict", &wish], 78, &["1 error"]);
+    // With a directory only that is looked at, and the file goes before its own there.
+    file("units/db.toml", service);
+    let units = directory.path().join("units").display().to_string();
+    says(&["--units", &units, &wrong], 78, &told);
+    says(&["--units", &units, &web], 0, &["2 units: may be started"]);
+    let db = directory.path().join("units/db.toml").display().to_string();
+    says(&["--units", &units, &db, &web], 0, &["2 units: may be started"]);
+    let other = file("other/db.toml", "[Service]\nExecStart = '/nope/db'\n");
+    says(&["--units", &units, &other], 78, &["/nope/db", "units/db.toml is not read"]);
+    says(&[&db, &other], 78, &["define one unit"]);
+    let manager = file("other/rinit.toml", "[Manager]\nDefaultRestart = 'alway'\n");
+    says(&[&manager], 78, &["alway"]);
+    says(&["/nope/x.toml"], 78, &["/nope/x.toml"]);
+}
+
 /// What is generated knows every verb and every long option.
 #[test]
 fn completions_and_pages_are_whole() {

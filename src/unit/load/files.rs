@@ -2,8 +2,10 @@
 //!
 //! Not what is in them. **Invariant:** nothing here waits: only regular files are opened.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::unit::problem::Problem;
@@ -74,6 +76,40 @@ pub fn list(path: &Path) -> io::Result<(Directory, Vec<Problem>)> {
         }
     }
     Ok((directory, problems))
+}
+
+/// Single files, as if a directory held them, with the drop-ins beside them.
+pub fn given(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Directory {
+    let mut directory = Directory::default();
+    for path in paths {
+        let shown = path.display();
+        let name = path.file_name().and_then(OsStr::to_str);
+        let Some(stem) = name.and_then(|name| name.strip_suffix(".toml")) else {
+            let message = format!("{shown} is not a unit: its name has no .toml");
+            problems.push(Problem::error(None, message));
+            continue;
+        };
+        let first = directory.units.iter().find(|unit| unit.stem == stem);
+        if stem == "rinit" {
+            directory.manager = Some(path.clone());
+        } else if let Some(first) = first.filter(|first| !same(&first.path, path)) {
+            let message = format!("{shown} and {} define one unit", first.path.display());
+            problems.push(Problem::error(None, message).hint("check them one after the other"));
+        } else if first.is_none() {
+            let drop_in = path.with_added_extension("d");
+            if let Ok(inner) = names(&drop_in) {
+                directory.drop_ins.extend(drop_ins(&drop_in, stem, inner));
+            }
+            directory.units.push(Source { stem: stem.to_string(), path: path.clone() });
+        }
+    }
+    directory
+}
+
+/// Whether two paths lead to one file.
+pub fn same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    one == other || place(one).is_some_and(|found| place(other) == Some(found))
 }
 
 /// The names that count, in byte order. One that is no UTF-8 is no name of a unit.

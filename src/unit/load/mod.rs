@@ -3,6 +3,7 @@
 //! Not what the files mean (`build`, `verify`). **Invariant:** everything that is wrong with
 //! any file is reported at once; with an error among the problems nothing may start.
 
+mod beside;
 mod container;
 pub mod environment_file;
 mod files;
@@ -64,7 +65,8 @@ pub fn load(request: &LoadRequest) -> Loaded {
     let mut problems = Vec::new();
     let directories = directories(request, &mut problems);
     let manager = manager_section(&directories, request, &mut problems);
-    let mut drafts = unit_drafts(&directories, request, &manager.defaults, &mut problems);
+    let defaults = &manager.defaults;
+    let mut drafts = unit_drafts(&directories, request, defaults, &mut problems, |_, _| ());
     if let Some((argv, properties)) = &request.command {
         let (defaults, host) = (&manager.defaults, &request.host);
         let argv = argv.clone();
@@ -78,30 +80,23 @@ pub fn load(request: &LoadRequest) -> Loaded {
     finish(drafts, manager, request, problems)
 }
 
-/// Checks single files, as `rinitctl check FILE…` does: each is a unit by itself, and names of
-/// others are not looked for.
-pub fn load_files(paths: &[PathBuf], host: &HostFacts) -> Vec<Problem> {
+/// As [`load`], with single files before the directories, and without a COMMAND. Where there is no
+/// directory, units that the files name are looked for beside them.
+pub fn load_files(paths: &[PathBuf], request: &LoadRequest) -> Loaded {
     let mut problems = Vec::new();
-    for path in paths {
-        let stem = path.file_name().and_then(|name| name.to_str());
-        let Some(stem) = stem.and_then(|name| name.strip_suffix(".toml")) else {
-            let message = format!("{} is not a unit: its name has no .toml", path.display());
-            problems.push(Problem::error(None, message));
-            continue;
-        };
-        let Some(raw) = read_toml(path, &mut problems) else {
-            continue;
-        };
-        if stem == "rinit" {
-            build::build_manager(&raw, host, &mut problems);
-            continue;
+    let given = files::given(paths, &mut problems);
+    let mut directories = directories(request, &mut problems);
+    let is_given = |unit: &Source| given.units.iter().any(|it| files::same(&it.path, &unit.path));
+    directories.iter_mut().for_each(|directory| directory.units.retain(|unit| !is_given(unit)));
+    directories.insert(0, given);
+    let manager = manager_section(&directories, request, &mut problems);
+    let defaults = &manager.defaults;
+    let drafts = unit_drafts(&directories, request, defaults, &mut problems, |drafts, build| {
+        if request.directories.is_empty() {
+            beside::add(drafts, paths, build);
         }
-        let files = [raw];
-        if let Some(name) = unit_name(path, stem, &files, &mut problems) {
-            build::build(name, &files, &UnitDefaults::default(), host, &mut problems);
-        }
-    }
-    problems
+    });
+    finish(drafts, manager, request, problems)
 }
 
 /// Lists every directory.
@@ -150,29 +145,33 @@ fn manager_section(
     }
 }
 
-/// Builds every unit of every directory.
+type Drafts = BTreeMap<UnitName, Draft>;
+
+/// Makes a unit of its file and drop-ins.
+type Build<'a> =
+    dyn FnMut(&Source, Option<&BTreeMap<&str, &Path>>) -> Option<(UnitName, Draft)> + 'a;
+
+/// Builds every unit of every directory, and those that `add` adds.
 fn unit_drafts(
     directories: &[Directory],
     request: &LoadRequest,
     defaults: &UnitDefaults,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<UnitName, Draft> {
-    let mut drafts = BTreeMap::new();
+    add: impl FnOnce(&mut Drafts, &mut Build<'_>),
+) -> Drafts {
     let (chosen, drop_ins) = choose(directories, problems);
-    for (stem, source) in &chosen {
-        let Some(main) = read_toml(&source.path, problems) else {
-            continue;
-        };
-        let mut files = vec![main];
-        for path in drop_ins.get(stem).into_iter().flat_map(BTreeMap::values) {
+    let mut build = |source: &Source, drop_ins: Option<&BTreeMap<&str, &Path>>| {
+        let mut files = vec![read_toml(&source.path, problems)?];
+        for path in drop_ins.into_iter().flat_map(BTreeMap::values) {
             files.extend(read_toml(path, problems));
         }
-        let Some(name) = unit_name(&source.path, stem, &files, problems) else {
-            continue;
-        };
+        let name = unit_name(&source.path, &source.stem, &files, problems)?;
         let draft = build::build(name.clone(), &files, defaults, &request.host, problems);
-        drafts.insert(name, draft);
-    }
+        Some((name, draft))
+    };
+    let built = chosen.iter().filter_map(|(stem, source)| build(source, drop_ins.get(stem)));
+    let mut drafts = built.collect();
+    add(&mut drafts, &mut build);
     for (stem, files) in &drop_ins {
         if let Some(file) = files.values().next()
             && !chosen.contains_key(stem)
@@ -215,11 +214,7 @@ fn choose<'a>(
 }
 
 /// With `--unit` nothing else is started by boot.
-fn only_named(
-    drafts: &mut BTreeMap<UnitName, Draft>,
-    names: &[String],
-    problems: &mut Vec<Problem>,
-) {
+fn only_named(drafts: &mut Drafts, names: &[String], problems: &mut Vec<Problem>) {
     if names.is_empty() {
         return;
     }
@@ -243,11 +238,7 @@ fn only_named(
     }
 }
 
-fn insert_command(
-    drafts: &mut BTreeMap<UnitName, Draft>,
-    draft: Draft,
-    problems: &mut Vec<Problem>,
-) {
+fn insert_command(drafts: &mut Drafts, draft: Draft, problems: &mut Vec<Problem>) {
     let name = draft.unit.name.clone();
     if let Some(other) = drafts.insert(name.clone(), draft) {
         let span = other.unit.file.map(|file| Span { file, range: 0..0 });
@@ -271,7 +262,7 @@ fn nothing_to_run(request: &LoadRequest) -> Problem {
 
 /// Verifies, and asks the host.
 fn finish(
-    drafts: BTreeMap<UnitName, Draft>,
+    drafts: Drafts,
     manager: ManagerSection,
     request: &LoadRequest,
     mut problems: Vec<Problem>,
