@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
@@ -98,6 +99,28 @@ fn a_path_and_a_socket_in_a_file_of_its_own() {
     rinit.wait_line(&format!("0-{me}-{}", nix::unistd::getuid()));
     stream.write_all(b"over\n").unwrap();
     rinit.wait_line("over");
+    rinit.terminate().assert_code(0);
+}
+
+/// A connection of packets is one, too.
+#[test]
+fn sequential_packets() {
+    use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
+    let socket = "[Socket]\nListenSequentialPacket = \"@dir@/app.sock\"\nAccept = true\n";
+    let service = format!("[Service]\nExecStart = \"@probe@ cat\"\n{STREAMS}\n");
+    let rinit = Rinit::subreaper().unit("app", socket).unit("app@", &service);
+    let path = rinit.path("app.sock");
+    let mut rinit = rinit.start();
+    rinit.wait_state("app.socket", "listening");
+    let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+    let client = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::connect(client.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+    for text in ["one", "two"] {
+        let mut answer = [0; 16];
+        socket::send(client.as_raw_fd(), text.as_bytes(), MsgFlags::empty()).unwrap();
+        let size = socket::recv(client.as_raw_fd(), &mut answer, MsgFlags::empty()).unwrap();
+        assert_eq!(&answer[..size], text.as_bytes());
+    }
     rinit.terminate().assert_code(0);
 }
 
