@@ -231,7 +231,9 @@ fn a_mistake_far_out() {
     for text in [far, deep] {
         let setup = Rinit::subreaper().plain().empty_units();
         std::fs::write(setup.units_directory().join("web.toml"), text).unwrap();
-        setup.run().assert_code(78).assert_stderr(&["web.toml:2:"]);
+        let outcome = setup.run();
+        outcome.assert_code(78).assert_stderr(&["web.toml:2:"]);
+        assert!(outcome.stderr().lines().all(|line| line.len() < 300), "as a person can read it");
     }
 }
 

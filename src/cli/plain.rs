@@ -69,10 +69,34 @@ fn place(span: &Span, words: &str, marks: (&str, &str), gutter: usize, text: &mu
     let (number, path) = (span.line(), span.file.path.display());
     let _ = writeln!(text, "{:gutter$}{arrow} {path}:{number}:{}", "", column + 1);
     let _ = writeln!(text, "{:gutter$} |", "");
-    let _ = writeln!(text, "{number:>gutter$} | {}", one_line(line));
+    let Shown { line, column, width } = shown(line, column, width);
+    let _ = writeln!(text, "{number:>gutter$} | {}", one_line(&line));
     let carets = mark.repeat(width);
     let words = label(words).map_or_else(String::new, |words| format!(" {words}"));
-    // Not as a width: std panics at one over 65,535.
-    let indent = " ".repeat(column);
-    let _ = writeln!(text, "{:gutter$} | {indent}{carets}{words}", "");
+    let _ = writeln!(text, "{:gutter$} | {:column$}{carets}{words}", "", "");
+}
+
+/// So many characters of a line are shown at most. (A width that is formatted must not be over
+/// 65,535: std panics.)
+const LINE_MAX: usize = 200;
+
+/// A line, where the mark begins in it, and how long that is.
+struct Shown {
+    line: String,
+    column: usize,
+    width: usize,
+}
+
+/// Of a long line, what is around the mark.
+fn shown(line: &str, column: usize, width: usize) -> Shown {
+    let length = line.chars().count();
+    let first = column.saturating_sub(LINE_MAX / 2).min(length.saturating_sub(LINE_MAX));
+    let before = if first > 0 { "…" } else { "" };
+    let after = if first + LINE_MAX < length { "…" } else { "" };
+    let part: String = line.chars().skip(first).take(LINE_MAX).collect();
+    Shown {
+        line: format!("{before}{part}{after}"),
+        column: column - first + before.chars().count(),
+        width: width.min(LINE_MAX.saturating_sub(column - first).max(1)),
+    }
 }
