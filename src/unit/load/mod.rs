@@ -161,9 +161,9 @@ fn unit_drafts(
 ) -> Drafts {
     let (chosen, drop_ins) = choose(directories, problems);
     let mut build = |source: &Source, drop_ins: Option<&BTreeMap<&str, &Path>>| {
-        let mut files = vec![read_toml(&source.path, problems)?];
+        let mut files = vec![read_unit(&source.path, problems)?];
         for path in drop_ins.into_iter().flat_map(BTreeMap::values) {
-            files.extend(read_toml(path, problems));
+            files.extend(read_unit(path, problems));
         }
         let name = unit_name(&source.path, &source.stem, &files, problems)?;
         let draft = build::build(name.clone(), &files, defaults, &request.host, problems);
@@ -293,7 +293,21 @@ fn unit_name(
     }
 }
 
-/// Reads and parses one file; `None` if there is nothing to build from.
+/// Reads and parses one file of a unit, which has to say something; `None` if there is nothing to
+/// build from.
+fn read_unit(path: &Path, problems: &mut Vec<Problem>) -> Option<RawUnit> {
+    let raw = read_toml(path, problems)?;
+    if raw.sections.is_empty() && !raw.broken {
+        let message = format!("{} defines nothing", path.display());
+        let shown = (!raw.file.text.is_empty()).then(|| raw.span(0..0));
+        let hint = "a unit has [Service]; [Install] Enabled = false keeps one from starting";
+        problems.push(Problem::error(shown, message).hint(hint));
+        return None;
+    }
+    Some(raw)
+}
+
+/// Reads and parses one file, which may say nothing; `None` if it cannot be read.
 fn read_toml(path: &Path, problems: &mut Vec<Problem>) -> Option<RawUnit> {
     let text = match files::read(path) {
         Ok(text) => text,
@@ -305,14 +319,6 @@ fn read_toml(path: &Path, problems: &mut Vec<Problem>) -> Option<RawUnit> {
     let file = Arc::new(SourceFile { path: path.to_path_buf(), text });
     let (raw, found) = toml::read(&file);
     problems.extend(found);
-    if raw.sections.is_empty() && !raw.broken {
-        let message = format!("{} defines nothing", path.display());
-        let span = Span { file, range: 0..0 };
-        let hint = "a unit has [Service]; [Install] Enabled = false keeps one from starting";
-        let shown = (!span.file.text.is_empty()).then_some(span);
-        problems.push(Problem::error(shown, message).hint(hint));
-        return None;
-    }
     Some(raw)
 }
 

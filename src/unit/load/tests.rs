@@ -235,6 +235,22 @@ fn the_first_directory_wins_and_drop_ins_add_up() {
     assert_eq!(loaded.manager.shutdown_timeout, Some(std::time::Duration::from_secs(5)));
 }
 
+/// An empty `rinit.toml` configures nothing; it is no unit that lacks something.
+#[test]
+fn settings_may_be_empty() {
+    for text in ["", "# ShutdownTimeoutSec = 5\n", "[Manager]\n"] {
+        check(
+            |dir| {
+                write(dir, "web.toml", SERVICE);
+                write(dir, "rinit.toml", text);
+                let alone = load_files(&[dir.join("rinit.toml")], &LoadRequest::default());
+                assert_eq!(alone.problems, [], "{text:?}");
+            },
+            expect![""],
+        );
+    }
+}
+
 #[test]
 fn what_the_host_does_not_have() {
     check_with(
