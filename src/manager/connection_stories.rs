@@ -284,7 +284,7 @@ fn the_end_of_everything_begins_with_who_is_served() {
             kill echo@0 SIGTERM
             let go echo@1
             -- 6.500000s
-            echo@0 stop-sigterm timed out
+            echo@0 stop-sigterm timed out after 6.5s
             echo@0 stop-sigterm > stop-sigkill
             kill echo@0 SIGKILL
             let go echo@0

@@ -426,8 +426,7 @@ impl Manager {
     /// `TimeoutStartSec=` is over, and not one is ready.
     fn fail_start(&mut self, unit: &UnitName) {
         let Some(service) = self.services.get(unit) else { return };
-        let since = service.since().unwrap_or(self.out.now);
-        let after = self.out.now.since(since);
+        let after = service.unit.service.timeout_start.unwrap_or_default();
         let state = service.state;
         let missing = "an instance that is ready".to_string();
         self.out.record(Fact::TimedOut { unit: unit.clone(), state, after, signal: None, missing });

@@ -73,6 +73,8 @@ pub struct Rig {
     pub stubborn: BTreeSet<UnitName>,
     /// Units that answer SIGTERM by leaving one more process behind.
     pub littering: BTreeSet<UnitName>,
+    /// So much later than its deadlines the manager is woken.
+    pub lateness: Duration,
     late: BTreeSet<UnitName>,
     /// What a reload reads; `None`: something with errors.
     pub on_disk: Option<UnitSet>,
@@ -114,6 +116,7 @@ impl Rig {
             processes: BTreeMap::new(),
             stubborn: BTreeSet::new(),
             littering: BTreeSet::new(),
+            lateness: Duration::ZERO,
             late: BTreeSet::new(),
             on_disk: None,
             daemons: BTreeMap::new(),
@@ -238,7 +241,7 @@ impl Rig {
     pub fn pass(&mut self, ms: u64) {
         let until = self.now.after(Duration::from_millis(ms));
         while let Some(at) = self.manager.next_deadline().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
+            self.now = self.now.max(at.after(self.lateness));
             let _ = writeln!(self.log, "-- {}", self.now);
             self.event(Event::Timer);
         }
@@ -419,9 +422,9 @@ impl Rig {
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
             }
-            Fact::TimedOut { unit, state, missing, .. } => {
+            Fact::TimedOut { unit, state, after, missing, .. } => {
                 let missing = if missing.is_empty() { "" } else { &format!(": {missing}") };
-                writeln!(self.log, "{} {state} timed out{missing}", unit.stem())
+                writeln!(self.log, "{} {state} timed out after {after:?}{missing}", unit.stem())
             }
             Fact::Exhausted { unit, up, total, delay, .. } => {
                 writeln!(self.log, "{} exhausted, {up} of {total} up, {delay:?}", unit.stem())

@@ -143,7 +143,7 @@ fn what_ignores_sigterm_is_killed_at_its_timeout() {
             web running > stop-sigterm
             kill web SIGTERM
             -- 2.000000s
-            web stop-sigterm timed out
+            web stop-sigterm timed out after 2s
             web stop-sigterm > stop-sigkill
             kill web SIGKILL
             web stop-sigkill > failed

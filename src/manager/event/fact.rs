@@ -219,7 +219,7 @@ pub enum Fact {
         unit: UnitName,
         /// In which state.
         state: SubState,
-        /// After how long.
+        /// The limit: rinit sees later that it is over.
         after: Duration,
         /// The signal that is sent now, if one is.
         signal: Option<Signal>,

@@ -111,6 +111,8 @@ pub(super) struct Service {
     index: usize,
     state_since: Timestamp,
     deadline: Option<Timestamp>,
+    /// When the time began that is over at `deadline`.
+    armed_at: Timestamp,
     runtime_deadline: Option<Timestamp>,
     /// Until when `WATCHDOG=1` has to come.
     watchdog_deadline: Option<Timestamp>,
@@ -182,6 +184,7 @@ impl Service {
             index: 0,
             state_since: Timestamp::ZERO,
             deadline: None,
+            armed_at: Timestamp::ZERO,
             runtime_deadline: None,
             watchdog_deadline: None,
             retry: None,
@@ -261,6 +264,7 @@ impl Service {
     /// The one place where a state is assigned.
     fn enter(&mut self, out: &mut Out, state: SubState, timeout: Option<Duration>) {
         let from = self.state;
+        self.armed_at = out.now;
         self.deadline = timeout.map(|timeout| self.limited(out.now, state, timeout));
         self.retry = None;
         self.late_at = None;
@@ -344,6 +348,7 @@ impl Service {
 
     /// Arms the deadline of the present state anew.
     fn arm(&mut self, out: &Out, timeout: Option<Duration>) {
+        self.armed_at = out.now;
         self.deadline = timeout.map(|timeout| self.limited(out.now, self.state, timeout));
     }
 

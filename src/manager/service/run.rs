@@ -2,6 +2,8 @@
 //!
 //! Not how it is stopped (`stop`).
 
+use std::time::Duration;
+
 use super::super::event::{Fact, JobResult, ProcessId, ProcessRole};
 use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
@@ -265,7 +267,7 @@ impl Service {
     /// The deadlines that have passed.
     pub fn on_timer(&mut self, out: &mut Out) {
         if let Some(retry) = self.retry.filter(|retry| retry.at <= out.now) {
-            let deadline = self.deadline;
+            let (armed_at, deadline) = (self.armed_at, self.deadline);
             self.retry = None;
             if out.stopping && retry.role == ProcessRole::ExecReload {
                 self.reloaded(out); // it waits for its turn to stop, and starts nothing any more
@@ -277,20 +279,21 @@ impl Service {
             }
             self.spawn(out, retry.role);
             // The time that its state has runs on over all tries.
-            self.deadline = deadline;
+            (self.armed_at, self.deadline) = (armed_at, deadline);
         }
         if self.late_at.is_some_and(|at| at <= out.now) {
             self.signal_late(out);
         }
         self.recover(out);
-        if self.deadline.is_some_and(|deadline| deadline <= out.now) {
+        if let Some(deadline) = self.deadline.filter(|deadline| *deadline <= out.now) {
             self.deadline = None;
-            self.timed_out(out);
+            self.timed_out(out, deadline.since(self.armed_at));
         } else if self.is_recycled(out.now) {
             self.runtime_deadline = None;
         } else if self.runtime_deadline.is_some_and(|deadline| deadline <= out.now) {
             self.runtime_deadline = None;
-            self.record_timeout(out, None, String::new());
+            let limit = self.unit.service.runtime_max.unwrap_or_default();
+            self.record_timeout(out, limit, None, String::new());
             self.note(ServiceResult::Timeout, None);
             self.exec_stop(out);
         }
@@ -301,14 +304,15 @@ impl Service {
         self.on_probe_timer(out);
     }
 
-    fn timed_out(&mut self, out: &mut Out) {
+    /// Its present state has lasted for `limit`, as long as it may.
+    fn timed_out(&mut self, out: &mut Out, limit: Duration) {
         match self.state {
             SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost => {
-                self.start_timed_out(out);
+                self.start_timed_out(out, limit);
             }
             SubState::Reload => {
                 let command = self.control.map(|_| Signal::KILL);
-                self.record_timeout(out, command, self.missing());
+                self.record_timeout(out, limit, command, self.missing());
                 let reason = match command {
                     Some(_) => "ExecReload= took too long",
                     None => "RELOADING=1 and READY=1 have not come",
@@ -323,7 +327,7 @@ impl Service {
             | SubState::StopWatchdog
             | SubState::StopPost
             | SubState::FinalSigterm
-            | SubState::FinalSigkill => self.stop_timed_out(out),
+            | SubState::FinalSigkill => self.stop_timed_out(out, limit),
             SubState::AutoRestart => self.restart_is_due(out),
             SubState::Dead
             | SubState::Listening
@@ -336,13 +340,14 @@ impl Service {
     pub(super) fn record_timeout(
         &mut self,
         out: &mut Out,
+        limit: Duration,
         signal: Option<Signal>,
         missing: String,
     ) {
         out.record(Fact::TimedOut {
             unit: self.unit.name.clone(),
             state: self.state,
-            after: out.now.since(self.state_since),
+            after: limit,
             signal,
             missing,
         });

@@ -316,11 +316,11 @@ impl Service {
     }
 
     /// The start took longer than `TimeoutStartSec=`.
-    pub(super) fn start_timed_out(&mut self, out: &mut Out) {
+    pub(super) fn start_timed_out(&mut self, out: &mut Out, limit: Duration) {
         let service = &self.unit.service;
         let next = match service.timeout_start_failure_mode {
             TimeoutFailureMode::Terminate if self.state == SubState::StartPost => {
-                self.record_timeout(out, None, self.missing());
+                self.record_timeout(out, limit, None, self.missing());
                 self.note(ServiceResult::Timeout, None);
                 self.exec_stop(out);
                 return;
@@ -329,7 +329,7 @@ impl Service {
             TimeoutFailureMode::Kill if service.send_sigkill => SubState::StopSigkill,
             TimeoutFailureMode::Terminate | TimeoutFailureMode::Kill => SubState::StopSigterm,
         };
-        self.record_timeout(out, Some(self.signal_of(next)), self.missing());
+        self.record_timeout(out, limit, Some(self.signal_of(next)), self.missing());
         self.note(ServiceResult::Timeout, None);
         self.signal(out, next);
     }

@@ -241,7 +241,7 @@ impl Service {
     }
 
     /// A wait of the stop was too long: the next harder step.
-    pub(super) fn stop_timed_out(&mut self, out: &mut Out) {
+    pub(super) fn stop_timed_out(&mut self, out: &mut Out, limit: Duration) {
         let service = &self.unit.service;
         let (mode, send_sigkill) = (service.timeout_stop_failure_mode, service.send_sigkill);
         let next = match (self.state, mode) {
@@ -264,7 +264,7 @@ impl Service {
             return;
         };
         let kills = matches!(next, SubState::StopSigkill | SubState::FinalSigkill);
-        self.record_timeout(out, Some(self.signal_of(next)), String::new());
+        self.record_timeout(out, limit, Some(self.signal_of(next)), String::new());
         self.note(ServiceResult::Timeout, None);
         self.killed_late |= kills && self.kill_reaches_anything();
         self.signal(out, next);

@@ -95,6 +95,22 @@ fn everything_declared_must_come() {
 }
 
 #[test]
+fn a_limit_is_told_not_when_rinit_saw_it() {
+    let mut web = notify("web");
+    web.service.timeout_start = Some(Duration::from_secs(5));
+    web.service.exec_start_pre = vec![command(), command()];
+    let mut rig = Rig::new(vec![web]);
+    rig.boot();
+    rig.pass(2000);
+    rig.ends("web", ProcessRole::ExecStartPre, ExitStatus::Exited(0));
+    rig.log();
+    rig.lateness = Duration::from_millis(7);
+    rig.pass(5010);
+    let log = rig.log();
+    assert!(log.contains("-- 7.007000s\nweb start-pre timed out after 5s\n"), "{log}");
+}
+
+#[test]
 fn what_has_not_come_is_named() {
     let mut web = notify("web");
     web.service.timeout_start = Some(Duration::from_secs(5));
@@ -114,7 +130,7 @@ fn what_has_not_come_is_named() {
             -- 4.910000s
             probe web Health
             -- 5.000000s
-            web start timed out: READY=1 and a good probe of [Health]; the last word was: connection refused
+            web start timed out after 5s: READY=1 and a good probe of [Health]; the last word was: connection refused
             web start > stop-sigterm
             kill web SIGTERM
             web stop-sigterm > failed
@@ -238,15 +254,15 @@ fn it_stops_by_itself() {
     check(
         &mut rig,
         expect![[r#"
-        web running > stop-sigterm
-        -- 3.000000s
-        web stop-sigterm timed out
-        web stop-sigterm > stop-sigkill
-        kill web SIGKILL
-        web stop-sigkill > failed
-        stopping: Failed("web.service")
-        exit 137
-    "#]],
+            web running > stop-sigterm
+            -- 3.000000s
+            web stop-sigterm timed out after 3s
+            web stop-sigterm > stop-sigkill
+            kill web SIGKILL
+            web stop-sigkill > failed
+            stopping: Failed("web.service")
+            exit 137
+        "#]],
     );
 }
 
@@ -265,13 +281,13 @@ fn it_reloads_by_itself() {
     check(
         &mut rig,
         expect![[r#"
-        web running > reload
-        web reload > running
-        web running > reload
-        -- 3.000000s
-        web reload timed out: READY=1
-        web reload > running
-    "#]],
+            web running > reload
+            web reload > running
+            web running > reload
+            -- 3.000000s
+            web reload timed out after 3s: READY=1
+            web reload > running
+        "#]],
     );
 }
 
@@ -300,21 +316,21 @@ fn a_reload_by_signal_waits_for_both_words() {
     check(
         &mut rig,
         expect![[r#"
-        kill web SIGUSR1
-        kill web SIGCONT
-        web running > reload
-        web reload > running
-        reply Job { result: Done, reason: "", also: [] }
-        web reload job done
-        kill web SIGUSR1
-        kill web SIGCONT
-        web running > reload
-        -- 4.000000s
-        web reload timed out: READY=1
-        web reload > running
-        reply Job { result: Timeout, reason: "RELOADING=1 and READY=1 have not come", also: [] }
-        web reload job timeout: RELOADING=1 and READY=1 have not come
-    "#]],
+            kill web SIGUSR1
+            kill web SIGCONT
+            web running > reload
+            web reload > running
+            reply Job { result: Done, reason: "", also: [] }
+            web reload job done
+            kill web SIGUSR1
+            kill web SIGCONT
+            web running > reload
+            -- 4.000000s
+            web reload timed out after 3s: READY=1
+            web reload > running
+            reply Job { result: Timeout, reason: "RELOADING=1 and READY=1 have not come", also: [] }
+            web reload job timeout: RELOADING=1 and READY=1 have not come
+        "#]],
     );
 }
 
