@@ -936,6 +936,108 @@ FailureAction = "poweroff"
     ));
 }
 
+/// Each word gets one error, whatever TOML takes it for, and is read as what it was meant to be.
+#[test]
+fn words_without_quotes() {
+    for word in [
+        "nobody",
+        "inferno",
+        "trueish",
+        "falsy",
+        "5min",
+        "512M",
+        "on",
+        "+x",
+        "1.2.3.4",
+        "2020x",
+        "2020-01",
+        "0700",
+        "50%%",
+        "~",
+        "-1d",
+        "a b",
+        "@x",
+        "/bin/true",
+        "on-failure",
+        "0o9",
+        "1_",
+        "127.0.0.1:80",
+    ] {
+        let text = format!("[Unit]\nDescription = {word} # who\n[Service]\nExecStart = '/a'\n");
+        let (units, problems) = read(&[("w", &text)], None);
+        let found: Vec<_> = problems.iter().map(|p| (&*p.message, p.hint.as_deref())).collect();
+        let message = format!("not valid TOML: {word} has to be quoted");
+        let hint = format!("write \"{word}\"");
+        assert_eq!(found, [(&*message, Some(&*hint))]);
+        let unit = units.get(&UnitName::service("w").unwrap()).unwrap();
+        assert_eq!(unit.description, word.replace("%%", "%"));
+    }
+    check_problems(
+        &[(
+            "w",
+            "[Service]\nUser = nobody\nType = oneshot\nExecStart = [/bin/sh, '-c', a\"b]\n\
+             WorkingDirectory = '/unclosed\nNice = 1 2\n",
+        )],
+        expect![[r#"
+            error: not valid TOML: nobody has to be quoted
+             --> w.toml:2:8
+              |
+            2 | User = nobody
+              |        ^^^^^^
+              |
+              = help: write "nobody"
+
+            error: not valid TOML: oneshot has to be quoted
+             --> w.toml:3:8
+              |
+            3 | Type = oneshot
+              |        ^^^^^^^
+              |
+              = help: write "oneshot"
+
+            error: not valid TOML: /bin/sh has to be quoted
+             --> w.toml:4:14
+              |
+            4 | ExecStart = [/bin/sh, '-c', a"b]
+              |              ^^^^^^^
+              |
+              = help: write "/bin/sh"
+
+            error: not valid TOML: a"b has to be quoted
+             --> w.toml:4:29
+              |
+            4 | ExecStart = [/bin/sh, '-c', a"b]
+              |                             ^^^
+              |
+              = help: write 'a"b'
+
+            error: not valid TOML: invalid literal string, expected `'`
+             --> w.toml:5:30
+              |
+            5 | WorkingDirectory = '/unclosed
+              |                              ^
+
+            error: Nice: "1 2" is no number from -20 to 19
+             --> w.toml:6:8
+              |
+            6 | Nice = 1 2
+              |        ^^^
+              |
+              = help: Nice takes a whole number from -20 to 19
+
+            error: not valid TOML: 1 2 has to be quoted
+             --> w.toml:6:8
+              |
+            6 | Nice = 1 2
+              |        ^^^
+              |
+              = help: write "1 2"
+
+            7 errors: nothing was started
+        "#]],
+    );
+}
+
 #[test]
 fn an_empty_text_resets_a_list() {
     let host = HostFacts::default();
