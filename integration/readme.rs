@@ -131,9 +131,18 @@ fn sessions_print_what_is_shown() {
 fn units_shown_load() {
     let blocks = page::blocks_of("toml");
     assert!(blocks.len() >= 5);
-    for block in blocks {
+    for block in &blocks {
         let directory = scratch();
-        fs::write(directory.path().join(block.file_name()), &block.text).unwrap();
+        let write = |block: &page::Block| {
+            let path = directory.path().join(block.file_name());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &block.text).unwrap();
+        };
+        write(block);
+        // A drop-in is read with the unit that it changes.
+        if let Some((unit, _)) = block.file_name().split_once(".d/") {
+            write(blocks.iter().find(|other| other.file_name() == unit).unwrap());
+        }
         let mut check = command(rinit_binary(), directory.path());
         let output = check.args(["--check", "--units", "."]).output().unwrap();
         let expected = if block.directory() == "wrong" { 78 } else { 0 };

@@ -85,6 +85,9 @@ pub fn apply(
             let Some(row) = known_directive(raw, section, entry, problems) else {
                 continue;
             };
+            if entry.item.value.resets() {
+                draft.seen.retain(|(name, _)| *name != row.name);
+            }
             draft.seen.push((row.name, raw.span(entry.item.range.clone())));
             let (file, spelling) = (&raw.file, raw.spelling);
             let mut cx = Context { file, spelling, specifiers, directive: row, problems };
@@ -293,10 +296,7 @@ fn commands(draft: &Draft, problems: &mut Vec<Problem>) {
     let oneshot = service.kind == ServiceType::Oneshot;
     let whole = || unit.file.clone().map(|file| super::Span { file, range: 0..0 });
     if service.exec_start.len() > 1 && !oneshot {
-        let n = service.exec_start.len();
-        let message = format!("{name} has {n} ExecStart commands, and only a oneshot may");
-        let hint = "set Type = \"oneshot\", or leave one; an array of strings is one command";
-        problems.push(Problem::error(draft.span("ExecStart"), message).hint(hint));
+        problems.push(several_starts(draft));
     }
     if !service.exec_start.is_empty() || unit.success_action != ExitAction::None {
         return;
@@ -313,6 +313,24 @@ fn commands(draft: &Draft, problems: &mut Vec<Problem>) {
         let hint = "with RemainAfterExit = true it is active until it is stopped";
         problems.push(Problem::error(draft.span("ExecStop").or_else(whole), message).hint(hint));
     }
+}
+
+/// More than one `ExecStart=`, maybe of several files.
+fn several_starts(draft: &Draft) -> Problem {
+    let (name, n) = (&draft.unit.name, draft.unit.service.exec_start.len());
+    let message = format!("{name} has {n} ExecStart commands, and only a oneshot may");
+    let mut places = draft.seen.iter().rev().filter(|(name, _)| *name == "ExecStart");
+    let last = places.next().map(|(_, span)| span.clone());
+    let mut problem = Problem::error(last.clone(), message);
+    let mut hint = "set Type = \"oneshot\", or leave one; an array of strings is one command";
+    for (_, span) in places {
+        if last.as_ref().is_some_and(|last| last.file != span.file) {
+            hint = "it adds to the list; ExecStart = [\"\", \"program argument\"] replaces what \
+                    was there";
+        }
+        problem = problem.related(span.clone(), "ExecStart here");
+    }
+    problem.hint(hint)
 }
 
 fn oneshot_rules(draft: &Draft, problems: &mut Vec<Problem>) {

@@ -304,6 +304,8 @@ impl UnitSet {
 #[allow(clippy::disallowed_methods)] // RINIT_CASES is read from the environment
 mod arbitrary_tests;
 #[cfg(test)]
+mod drop_in_tests;
+#[cfg(test)]
 mod instances_tests;
 #[cfg(test)]
 mod resources_tests;

@@ -44,6 +44,23 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether it drops what was said of a list before: an empty text, an empty list, or a list
+    /// that begins with an empty text.
+    pub fn resets(&self) -> bool {
+        match self {
+            Value::Text(text) => text.trim().is_empty(),
+            Value::Array(items) => match items.first() {
+                None => true,
+                Some(first) => matches!(&first.value, Value::Text(text) if text.is_empty()),
+            },
+            Value::Integer { .. }
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime
+            | Value::Table(_) => false,
+        }
+    }
+
     /// What a person calls it, with its article.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -355,18 +355,30 @@ impl Context<'_> {
         None
     }
 
-    /// Command lines, or argv arrays.
+    /// Command lines, or argv arrays. After an empty text, which resets, a single text is a
+    /// command line, and several are one argv.
     pub fn commands(&mut self, list: &mut Vec<ExecCommand>, item: &Item) {
+        if item.value.resets() {
+            list.clear();
+        }
         match &item.value {
-            Value::Text(text) if text.trim().is_empty() => list.clear(),
+            Value::Text(text) if text.trim().is_empty() => (),
             Value::Text(text) => {
                 let (commands, errors, warnings) = parse_commands(text, self.specifiers);
                 list.extend(commands);
                 errors.into_iter().for_each(|error| self.refuse(item, error));
                 warnings.into_iter().for_each(|error| self.warn(item, error));
             }
-            Value::Array(items) if items.is_empty() => list.clear(),
-            Value::Array(items) => self.argv_arrays(list, item, items),
+            Value::Array(items) => {
+                let first = usize::from(item.value.resets());
+                match items.get(first..).unwrap_or_default() {
+                    [] => (),
+                    [line @ Item { value: Value::Text(_), .. }] if first > 0 => {
+                        self.commands(list, line);
+                    }
+                    items => self.argv_arrays(list, item, items),
+                }
+            }
             Value::Integer { .. }
             | Value::Float(_)
             | Value::Boolean(_)
