@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(database.account("33"), Some(web));
         let unknown = database.account("10001").unwrap();
         assert_eq!((unknown.uid, unknown.gid, unknown.home.as_str()), (10001, 10001, "/"));
-        for nobody in ["bad", "nope", "", "-1", "+5", "4294967295", "65535"] {
+        for nobody in ["bad", "nope", "", "-1", "+5", "05", "4294967295", "65535"] {
             assert_eq!(database.account(nobody), None, "{nobody}");
         }
     }

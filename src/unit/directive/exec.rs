@@ -5,6 +5,7 @@
 use super::Section::Service;
 use super::unit::U32;
 use super::{Context, Directive, Draft, Kind, row};
+use crate::unit::passwd;
 use crate::unit::raw::{Item, Value};
 use crate::unit::service::{EnvironmentFile, Resource, WorkingDirectory};
 use crate::unit::value::{self, ValueError};
@@ -16,7 +17,7 @@ pub(super) const ROWS: &[Directive] = &[
     row(Service, "Group", Kind::Identity, "the user's", "Their group",
         |draft, item, cx| identity(&mut draft.unit.service.exec.group, item, cx)),
     row(Service, "SupplementaryGroups", Kind::Identity, "the user's", "Further groups; an empty text resets the list",
-        |draft, item, cx| cx.words(&mut draft.unit.service.exec.supplementary_groups, item)),
+        supplementary_groups),
     row(Service, "WorkingDirectory", Kind::Path, "rinit's own", "Where they start; ~ is the user's home, a leading - allows it to be missing",
         working_directory),
     row(Service, "UMask", Kind::Mode, "rinit's own", "Which permissions new files do not get",
@@ -144,9 +145,24 @@ pub(super) fn identity(into: &mut Option<String>, item: &Item, cx: &mut Context<
         *into = None;
     } else if text.contains(bad) || text.starts_with('-') {
         cx.refuse_text(item, format!("{text:?} is neither a name nor a number"));
-    } else {
+    } else if may_be_identity(&text, item, cx) {
         *into = Some(text);
     }
+}
+
+fn supplementary_groups(draft: &mut Draft, item: &Item, cx: &mut Context<'_>) {
+    let groups = &mut draft.unit.service.exec.supplementary_groups;
+    cx.words(groups, item);
+    groups.retain(|group| may_be_identity(group, item, cx));
+}
+
+/// Whether a text may be a user or group: refuses numbers that the kernel knows otherwise.
+fn may_be_identity(text: &str, item: &Item, cx: &mut Context<'_>) -> bool {
+    let why = passwd::why_no_id(text);
+    if let Some(why) = why {
+        cx.refuse_text(item, format!("{text:?} is no user or group: {why}"));
+    }
+    why.is_none()
 }
 
 /// Less than this would be a new file every few lines.

@@ -255,7 +255,7 @@ impl Host {
 
     fn identities(&mut self, unit: &Unit, report: &mut Report<'_>) {
         let exec = &unit.service.exec;
-        let number = |text: &str| text.parse::<u32>().is_ok();
+        let number = |text: &str| passwd::id(text).is_some();
         let socket = unit.socket.as_deref();
         let users = exec.user.iter().map(|user| ("User", user));
         let owners = socket.and_then(|socket| socket.user.as_ref());
