@@ -18,7 +18,7 @@ use crate::sys::identity::Database;
 use crate::sys::{Pid, reason};
 use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, apply_unset};
-use crate::unit::load::environment_file;
+use crate::unit::load::{environment_file, limits};
 use crate::unit::passwd::User;
 use crate::unit::process::{ExecError, ExecStage, ExitStatus};
 use crate::unit::service::{ExecContext, Limit, Resource, StandardStream};
@@ -453,26 +453,9 @@ fn open(path: &str, flags: libc::c_int) -> Result<Stdio, ExecError> {
 }
 
 fn rlimit(resource: Resource, limit: Limit) -> Rlimit {
-    let (resource, name) = match resource {
-        Resource::Cpu => (libc::RLIMIT_CPU, "LimitCPU"),
-        Resource::Fsize => (libc::RLIMIT_FSIZE, "LimitFSIZE"),
-        Resource::Data => (libc::RLIMIT_DATA, "LimitDATA"),
-        Resource::Stack => (libc::RLIMIT_STACK, "LimitSTACK"),
-        Resource::Core => (libc::RLIMIT_CORE, "LimitCORE"),
-        Resource::Rss => (libc::RLIMIT_RSS, "LimitRSS"),
-        Resource::Nofile => (libc::RLIMIT_NOFILE, "LimitNOFILE"),
-        Resource::As => (libc::RLIMIT_AS, "LimitAS"),
-        Resource::Nproc => (libc::RLIMIT_NPROC, "LimitNPROC"),
-        Resource::Memlock => (libc::RLIMIT_MEMLOCK, "LimitMEMLOCK"),
-        Resource::Locks => (libc::RLIMIT_LOCKS, "LimitLOCKS"),
-        Resource::Sigpending => (libc::RLIMIT_SIGPENDING, "LimitSIGPENDING"),
-        Resource::Msgqueue => (libc::RLIMIT_MSGQUEUE, "LimitMSGQUEUE"),
-        Resource::Nice => (libc::RLIMIT_NICE, "LimitNICE"),
-        Resource::Rtprio => (libc::RLIMIT_RTPRIO, "LimitRTPRIO"),
-        Resource::Rttime => (libc::RLIMIT_RTTIME, "LimitRTTIME"),
-    };
+    let (resource, name) = limits::of_kernel(resource);
     let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX); // RLIM64_INFINITY
-    Rlimit { resource, name, soft: number(limit.soft), hard: number(limit.hard) }
+    Rlimit { resource: resource as _, name, soft: number(limit.soft), hard: number(limit.hard) }
 }
 
 /// With room for the NUL at its end: there is one for each variable of each process.

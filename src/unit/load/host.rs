@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::environment_file;
+use super::limits::{self, Refused};
 use crate::unit::command::ExecCommand;
 use crate::unit::environment::{Environment, parse_environment_file};
 use crate::unit::graph::Graph;
@@ -189,7 +190,7 @@ struct Host {
     capabilities: Option<u64>,
 }
 
-/// capability(7): to lower oom_score_adj, and to lower the nice value.
+/// capabilities(7): to lower oom_score_adj and raise a hard limit, and to lower the nice value.
 const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_SYS_NICE: u32 = 23;
 
@@ -251,6 +252,22 @@ impl Host {
                 report(directive, message, Some(hint), true);
             }
         }
+        let refused = exec.limits.iter().filter_map(|(name, limit)| limits::refused(*name, *limit));
+        for Refused { directive, wanted, hard } in refused {
+            let held = *self.capabilities.get_or_insert_with(own_capabilities);
+            if held & (1 << CAP_SYS_RESOURCE) == 0 {
+                let message = format!(
+                    "{directive}={wanted} is above the hard limit {hard}, which rinit cannot raise \
+                     without CAP_SYS_RESOURCE"
+                );
+                let ulimit = directive.trim_start_matches("Limit").to_lowercase();
+                let hint = format!(
+                    "the service gets {hard}; start the container with more, as docker run \
+                     --ulimit {ulimit}=N does"
+                );
+                report(directive, message, Some(hint), true);
+            }
+        }
     }
 
     fn identities(&mut self, unit: &Unit, report: &mut Report<'_>) {
@@ -284,7 +301,13 @@ impl Host {
     }
 }
 
+/// The effective capabilities; none of these counts in a user namespace that is not the first
+/// (user_namespaces(7)), whose link has this number since Linux 3.8.
 fn own_capabilities() -> u64 {
+    let namespace = fs::read_link("/proc/self/ns/user").ok();
+    if namespace.is_some_and(|namespace| namespace != Path::new("user:[4026531837]")) {
+        return 0;
+    }
     let status = text("/proc/self/status");
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX)
@@ -358,5 +381,38 @@ fn runnable(path: &Path) -> Result<(), String> {
             Err(format!("there is no program {shown}"))
         }
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::resource::{Resource as Kernel, getrlimit};
+
+    use super::*;
+    use crate::unit::service::{Limit, Resource};
+
+    #[test]
+    fn limits_that_cannot_be_raised() {
+        let (_, hard) = getrlimit(Kernel::RLIMIT_NOFILE).unwrap();
+        let said = |limit: Limit, capabilities: u64| {
+            let mut exec = ExecContext::default();
+            exec.limits.insert(Resource::Nofile, limit);
+            let mut said = Vec::new();
+            let mut host = Host { capabilities: Some(capabilities), ..Host::default() };
+            host.privileges(&exec, &mut |_, message, hint, ignore| {
+                assert!(ignore, "only a warning");
+                said.push(message + "; " + &hint.unwrap());
+            });
+            said.concat()
+        };
+        let both = |number: u64| Limit { soft: Some(number), hard: Some(number) };
+        let more = said(both(hard + 1), 0);
+        for word in [format!("LimitNOFILE={} is above", hard + 1), "--ulimit nofile=N".into()] {
+            assert!(more.contains(&word), "{more}");
+        }
+        let endless = said(Limit { soft: Some(1), hard: None }, 0);
+        assert!(endless.starts_with("LimitNOFILE=1:infinity "), "{endless}");
+        assert_eq!(said(both(hard), 0), "");
+        assert_eq!(said(both(hard + 1), 1 << CAP_SYS_RESOURCE), "");
     }
 }

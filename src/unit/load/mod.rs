@@ -9,6 +9,7 @@ pub mod environment_file;
 mod files;
 pub mod glob;
 mod host;
+pub mod limits;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
