@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ const SYSTEMD: [&str; 6] = ["service", "socket", "timer", "path", "slice", "targ
 pub fn list(path: &Path) -> io::Result<(Directory, Vec<Problem>)> {
     let mut directory = Directory::default();
     let mut problems = Vec::new();
-    for name in names(path)? {
+    for name in names(path, &mut problems)? {
         let full = path.join(&name);
         if let Some(stem) = name.strip_suffix(".toml") {
             if stem == "rinit" {
@@ -64,7 +65,7 @@ pub fn list(path: &Path) -> io::Result<(Directory, Vec<Problem>)> {
                 directory.units.push(Source { stem: stem.to_string(), path: full });
             }
         } else if let Some(stem) = name.strip_suffix(".toml.d") {
-            match names(&full) {
+            match names(&full, &mut problems) {
                 Ok(inner) => directory.drop_ins.extend(drop_ins(&full, stem, inner)),
                 Err(error) => {
                     let message = format!("cannot list {}: {error}", full.display());
@@ -84,6 +85,12 @@ pub fn given(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Directory {
     for path in paths {
         let shown = path.display();
         let name = path.file_name().and_then(OsStr::to_str);
+        if name.is_none()
+            && let Some(problem) = not_utf8(path)
+        {
+            problems.push(problem);
+            continue;
+        }
         let Some(stem) = name.and_then(|name| name.strip_suffix(".toml")) else {
             let message = format!("{shown} is not a unit: its name has no .toml");
             problems.push(Problem::error(None, message));
@@ -97,7 +104,7 @@ pub fn given(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Directory {
             problems.push(Problem::error(None, message).hint("check them one after the other"));
         } else if first.is_none() {
             let drop_in = path.with_added_extension("d");
-            if let Ok(inner) = names(&drop_in) {
+            if let Ok(inner) = names(&drop_in, problems) {
                 directory.drop_ins.extend(drop_ins(&drop_in, stem, inner));
             }
             directory.units.push(Source { stem: stem.to_string(), path: path.clone() });
@@ -112,19 +119,29 @@ pub fn same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|found| place(other) == Some(found))
 }
 
-/// The names that count, in byte order. One that is no UTF-8 is no name of a unit.
-fn names(path: &Path) -> io::Result<Vec<String>> {
+/// The names that count, in byte order. One that is not UTF-8 cannot be a unit's.
+fn names(path: &Path, problems: &mut Vec<Problem>) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
-        let name = entry?.file_name();
-        // What is no UTF-8 is shown as well as it can be, and fails as a name later.
-        let name = name.to_string_lossy();
-        if !name.starts_with('.') {
-            names.push(name.into_owned());
+        match entry?.file_name().into_string() {
+            Ok(name) if !name.starts_with('.') => names.push(name),
+            Ok(_) => {}
+            Err(name) if !name.as_bytes().starts_with(b".") => {
+                problems.extend(not_utf8(&path.join(name)));
+            }
+            Err(_) => {}
         }
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// What to say of a name that is not UTF-8, if it would count.
+fn not_utf8(path: &Path) -> Option<Problem> {
+    let name = path.as_os_str().as_bytes();
+    let counts = name.ends_with(b".toml") || name.ends_with(b".toml.d");
+    let message = format!("the name of {path:?} is not UTF-8, so it cannot be a unit's");
+    counts.then(|| Problem::error(None, message).hint("give it another name, or take it away"))
 }
 
 fn drop_ins(directory: &Path, stem: &str, names: Vec<String>) -> Vec<DropIn> {

@@ -1,6 +1,7 @@
 //! Real files and directories, one for each row of what bad input gets.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -43,6 +44,11 @@ fn write(directory: &Path, name: &str, text: &str) {
 fn files_that_are_no_text() {
     check(
         |dir| {
+            let strange = |name: &[u8]| dir.join(std::ffi::OsStr::from_bytes(name));
+            for name in [&b"a\xff.toml"[..], b".\xff.toml", b"a\xff.txt"] {
+                fs::write(strange(name), SERVICE).unwrap();
+            }
+            fs::create_dir(strange(b"a\xff.toml.d")).unwrap();
             fs::write(dir.join("bytes.toml"), b"[Unit]\nDescription = '\xff'\n").unwrap();
             fs::create_dir(dir.join("directory.toml")).unwrap();
             symlink("/nowhere/at/all", dir.join("dangling.toml")).unwrap();
@@ -75,6 +81,14 @@ fn files_that_are_no_text() {
 
             error: cannot read DIR/loop.toml: Too many levels of symbolic links (os error 40)
 
+            error: the name of "DIR/a\xFF.toml" is not UTF-8, so it cannot be a unit's
+             |
+             = help: give it another name, or take it away
+
+            error: the name of "DIR/a\xFF.toml.d" is not UTF-8, so it cannot be a unit's
+             |
+             = help: give it another name, or take it away
+
             error: DIR/comment.toml defines nothing
              --> DIR/comment.toml:1:1
               |
@@ -83,7 +97,7 @@ fn files_that_are_no_text() {
               |
               = help: a unit has [Service]; [Install] Enabled = false keeps one from starting
 
-            10 errors: nothing was started
+            12 errors: nothing was started
         "#]],
     );
 }
