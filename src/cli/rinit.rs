@@ -17,7 +17,7 @@ use crate::init::report::{Format, Level};
 use crate::unit::address::parse_http_listen;
 use crate::unit::process::Signal;
 use crate::unit::timespan::parse_timespan;
-use crate::unit::value::suggest;
+use crate::unit::value::{ValueError, parse_stop_signal, suggest};
 
 /// Where units are when nobody says where.
 pub const DEFAULT_DIRECTORY: &str = "/etc/rinit";
@@ -192,7 +192,11 @@ fn from_environment(variable: &impl Fn(&str) -> Option<String>) -> Result<Option
         directories.push(PathBuf::from(DEFAULT_DIRECTORY));
     }
     let stop_signal = given("RINIT_STOP_SIGNAL").map(|text| {
-        Signal::parse(&text).ok_or_else(|| format!("RINIT_STOP_SIGNAL={text}: no such signal"))
+        let said = |error: ValueError| match &error.hint {
+            Some(hint) => format!("RINIT_STOP_SIGNAL: {} ({hint})", error.message),
+            None => format!("RINIT_STOP_SIGNAL: {}", error.message),
+        };
+        parse_stop_signal(&text).map_err(said)
     });
     let timeout = given("RINIT_SHUTDOWN_TIMEOUT").map(|t| timeout("RINIT_SHUTDOWN_TIMEOUT", &t));
     Ok(Options {
@@ -386,6 +390,10 @@ mod tests {
         }
         let error = read(&[], &[("RINIT_HTTP", "x")]).unwrap_err();
         assert!(error.starts_with("RINIT_HTTP: "), "{error}");
+        for signal in ["KILL", "STOP", "CHLD", "SIGSEGV", "6", "TSTP", "TREM"] {
+            let error = read(&[], &[("RINIT_STOP_SIGNAL", signal)]).unwrap_err();
+            assert!(error.starts_with("RINIT_STOP_SIGNAL: ") && error.contains("TERM"), "{error}");
+        }
         let error = read(&[], &[("RINIT_LOG", "x")]).unwrap_err();
         assert!(error.starts_with("RINIT_LOG x: "), "{error}");
     }

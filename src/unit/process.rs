@@ -86,6 +86,10 @@ impl Signal {
         Signal::STOP,
     ];
 
+    /// What a process does to itself: SIGILL, TRAP, ABRT, BUS, FPE, SEGV, SYS.
+    pub const FAULTS: [Signal; 7] =
+        [Signal(4), Signal(5), Signal::ABRT, Signal(7), Signal(8), Signal::SEGV, Signal(31)];
+
     /// The signal with this number, if there is one.
     pub fn from_number(number: i32) -> Option<Signal> {
         (1..=RTMAX).contains(&number).then_some(Signal(number))

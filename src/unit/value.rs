@@ -268,6 +268,28 @@ pub fn parse_signal(text: &str) -> Result<Signal, ValueError> {
     })
 }
 
+/// Reads `StopSignal=`: a signal by which rinit can be told to stop (signal(7)).
+///
+/// # Errors
+/// As [`parse_signal`], and a signal that never comes to rinit, or tells it something else.
+pub fn parse_stop_signal(text: &str) -> Result<Signal, ValueError> {
+    let signal = parse_signal(text)?;
+    let why = if matches!(signal, Signal::KILL | Signal::STOP) {
+        "nobody can catch it"
+    } else if Signal::BOOKKEEPING.contains(&signal) {
+        "it tells of something else"
+    } else if Signal::FAULTS.contains(&signal) {
+        "it is that of a crash"
+    } else {
+        return Ok(signal);
+    };
+    let message = format!("SIG{} cannot stop rinit: {why}", signal.name());
+    Err(ValueError::new(message).hint(
+        "one of HUP, USR1, USR2, WINCH, ALRM, VTALRM, PROF, IO, URG, XCPU, XFSZ or RTMIN+n; \
+         TERM, INT, QUIT, PWR and RTMIN+3 stop it anyway",
+    ))
+}
+
 pub(super) fn signal_names() -> Vec<String> {
     (1..=31).filter_map(Signal::from_number).map(Signal::name).collect()
 }

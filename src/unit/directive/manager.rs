@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Directive] = &[
             section.drain = Some(span);
         }),
     manager("StopSignal", Kind::Signal, "", "One more signal that stops; rinit's own, for the image's STOPSIGNAL",
-        |section, item, cx| if let Some(signal) = cx.parsed(item, value::parse_signal) {
+        |section, item, cx| if let Some(signal) = cx.parsed(item, value::parse_stop_signal) {
             section.stop_signal = Some(signal);
         }),
     manager("DefaultRestart", RESTART, "no", "Restart= where a unit says nothing, but for a oneshot; rinit's own",
