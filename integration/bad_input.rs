@@ -1,5 +1,7 @@
 //! Bad input, and what it gets: every error at once, with file and line; nothing starts; 78.
 
+use std::os::unix::ffi::OsStringExt as _;
+
 use crate::harness::Rinit;
 
 /// A unit that is wrong, beside one that is right: 78, these words, and the right one not started.
@@ -105,6 +107,42 @@ fn environment_files_that_cannot_be_read() {
     with("/dev/zero");
 }
 
+/// What systemd refuses as a number of a user or group, and the kernel takes for something else.
+#[test]
+fn numbers_that_are_no_user() {
+    for number in ["4294967295", "65535", "+5", "05"] {
+        for directive in ["User", "Group", "SupplementaryGroups"] {
+            let text = format!("[Service]\nExecStart = \"true\"\n{directive} = \"{number}\"\n");
+            check(&text, &["web.toml:3", number, "is no user or group"]);
+        }
+    }
+}
+
+/// In a user namespace nobody may raise a hard limit: the service runs with what there is.
+#[test]
+fn a_limit_that_cannot_be_raised() {
+    crate::require!("user namespace");
+    let lines = "LimitNOFILE = \"infinity\"\nLimitNICE = \"40\"\n";
+    let setup = || Rinit::pid1().plain().service("web", "exit 3", lines);
+    let words = ["web.toml:3", "LimitNOFILE=infinity is above the hard limit", "LimitNICE=40"];
+    setup().options(&["--check"]).run().assert_code(0).assert_stderr(&words);
+    setup().run().assert_code(3).assert_stderr(&words);
+}
+
+/// A signal that could never stop rinit is refused before anything starts.
+#[test]
+fn stop_signals_that_cannot_stop() {
+    for signal in ["KILL", "SIGSTOP", "CHLD", "SEGV"] {
+        let setup = || Rinit::subreaper().plain().service("web", "say never", "");
+        let outcome = setup().env("RINIT_STOP_SIGNAL", signal).run();
+        outcome.assert_code(64).assert_stderr(&["RINIT_STOP_SIGNAL", "WINCH"]);
+        let manager = format!("[Manager]\nStopSignal = \"{signal}\"\n");
+        let outcome = setup().unit("rinit", &manager).run();
+        outcome.assert_code(78).assert_stderr(&["rinit.toml:2", "cannot stop rinit", "WINCH"]);
+        outcome.assert(outcome.stdout().is_empty(), "nothing started");
+    }
+}
+
 /// All members of a cycle, each with its line.
 #[test]
 fn a_cycle_names_every_member() {
@@ -135,6 +173,11 @@ fn unreadable_files() {
     let not_utf8 =
         broken(&|path| std::fs::write(path, b"[Unit]\nDescription = \"\xff\"\n").unwrap());
     not_utf8.assert_code(78).assert_stderr(&["web.toml", "UTF-8"]);
+    let strange = broken(&|path| {
+        let name = std::ffi::OsString::from_vec(b"\xff.toml".to_vec());
+        std::fs::write(path.with_file_name(name), "").unwrap();
+    });
+    strange.assert_code(78).assert_stderr(&[r"\xFF.toml", "is not UTF-8"]);
     let directory = broken(&|path| std::fs::create_dir(path).unwrap());
     directory.assert_code(78).assert_stderr(&["web.toml", "directory"]);
     let dangling = broken(&|path| std::os::unix::fs::symlink("/nope", path).unwrap());
