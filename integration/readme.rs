@@ -87,6 +87,13 @@ fn session(commands: &[&str], directory: &Path) -> Vec<String> {
     text.split('\u{1}').map(str::to_string).collect()
 }
 
+/// Writes the file that a TOML block shows.
+fn write(block: &page::Block, directory: &Path) {
+    let path = directory.join(block.file_name());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, &block.text).unwrap();
+}
+
 /// Every `console` block, in the directory that the `toml` blocks before it have made.
 #[test]
 fn sessions_print_what_is_shown() {
@@ -95,9 +102,7 @@ fn sessions_print_what_is_shown() {
     for block in page::blocks() {
         match block.language() {
             "toml" => {
-                let units = directory.path().join(block.directory());
-                fs::create_dir_all(&units).unwrap();
-                fs::write(units.join(block.file_name()), &block.text).unwrap();
+                write(&block, &directory.path().join(block.directory()));
             }
             "console" => {
                 let mut shown: Vec<(&str, String)> = Vec::new();
@@ -133,15 +138,11 @@ fn units_shown_load() {
     assert!(blocks.len() >= 5);
     for block in &blocks {
         let directory = scratch();
-        let write = |block: &page::Block| {
-            let path = directory.path().join(block.file_name());
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, &block.text).unwrap();
-        };
-        write(block);
+        write(block, directory.path());
         // A drop-in is read with the unit that it changes.
         if let Some((unit, _)) = block.file_name().split_once(".d/") {
-            write(blocks.iter().find(|other| other.file_name() == unit).unwrap());
+            let changed = blocks.iter().find(|other| other.file_name() == unit).unwrap();
+            write(changed, directory.path());
         }
         let mut check = command(rinit_binary(), directory.path());
         let output = check.args(["--check", "--units", "."]).output().unwrap();
