@@ -64,7 +64,7 @@ impl Subject {
     pub fn program(self, tools: &Tools) -> Result<PathBuf, Gap> {
         match self {
             Self::Ideal => Ok(tools.ideal()),
-            Self::Rinit | Self::RinitInherit => Ok(env!("CARGO_BIN_EXE_rinit").into()),
+            Self::Rinit | Self::RinitInherit => Ok(tools.rinit()),
             Self::S6 => find("s6-svscan"),
             Self::Runit => find("runsvdir"),
             Self::Tini | Self::TiniStatic | Self::DumbInit | Self::Supervisord => find(self.name()),

@@ -1,4 +1,5 @@
-//! Our own C programs, compiled for this run into a directory that goes away with it.
+//! Our own C programs, compiled for this run into a directory that goes away with it, and rinit as it is
+//! when it is installed.
 
 use std::cell::Cell;
 use std::env;
@@ -26,13 +27,17 @@ const ARCHITECTURE: &[&str] =
 /// The compiled programs and a place for what a run writes.
 pub struct Tools {
     dir: TempDir,
+    installed: TempDir,
     rooms: Cell<usize>,
 }
 
 impl Tools {
     /// Compiles everything.
     pub fn build() -> Result<Self, Gap> {
-        let tools = Self { dir: work_dir()?, rooms: Cell::new(0) };
+        let installed = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let installed = installed.map_err(Gap::io(env!("CARGO_TARGET_TMPDIR")))?;
+        let tools = Self { dir: work_dir()?, installed, rooms: Cell::new(0) };
+        fs::copy(env!("CARGO_BIN_EXE_rinit"), tools.rinit()).map_err(Gap::io("a copy of rinit"))?;
         tools.compile("ideal", &BARE)?;
         tools.compile("payload", &BARE)?;
         tools.compile("cell", &[])?;
@@ -42,6 +47,12 @@ impl Tools {
     /// The least that an init can do.
     pub fn ideal(&self) -> PathBuf {
         self.dir.path().join("ideal")
+    }
+
+    /// A copy of rinit, on a disk as its peers are: how the page cache holds what a linker has written is
+    /// a fifth of its start, and nothing that its users have.
+    pub fn rinit(&self) -> PathBuf {
+        self.installed.path().join("rinit")
     }
 
     /// The app that every init runs.
