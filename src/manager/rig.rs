@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Manager;
 use super::event::{Action, CheckOutcome, ClientId, Event, Fact, JobKind, ManagerConfig};
-use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Request};
+use super::event::{Notice, ProbeKind, ProbeOutcome, ProcessId, ProcessRole, Request, SpawnError};
 use super::readiness::Readiness;
 use super::status::UnitStatus;
 use super::time::Timestamp;
@@ -73,6 +73,8 @@ pub struct Rig {
     pub stubborn: BTreeSet<UnitName>,
     /// Units that answer SIGTERM by leaving one more process behind.
     pub littering: BTreeSet<UnitName>,
+    /// The kernel has no room for another process.
+    pub full: bool,
     /// So much later than its deadlines the manager is woken.
     pub lateness: Duration,
     late: BTreeSet<UnitName>,
@@ -116,6 +118,7 @@ impl Rig {
             processes: BTreeMap::new(),
             stubborn: BTreeSet::new(),
             littering: BTreeSet::new(),
+            full: false,
             lateness: Duration::ZERO,
             late: BTreeSet::new(),
             on_disk: None,
@@ -313,6 +316,11 @@ impl Rig {
                     CheckOutcome::Met
                 };
                 events.push_back(Event::Checked { unit, outcome });
+            }
+            Action::Spawn(request) if self.full => {
+                let message = "fork: Resource temporarily unavailable".to_string();
+                let error = SpawnError::Temporary { errno: 11, message };
+                events.push_back(Event::SpawnFailed { process: request.process, error });
             }
             Action::Spawn(request) => {
                 let unit = request.unit.name.clone();

@@ -110,6 +110,20 @@ fn a_limit_is_told_not_when_rinit_saw_it() {
     assert!(log.contains("-- 7.007000s\nweb start-pre timed out after 5s\n"), "{log}");
 }
 
+/// However often the kernel had no room for its process.
+#[test]
+fn the_limit_is_for_all_tries_together() {
+    let mut web = notify("web");
+    web.service.timeout_start = Some(Duration::from_secs(5));
+    let mut rig = Rig::new(vec![web]);
+    rig.full = true;
+    rig.boot();
+    rig.lateness = Duration::from_millis(7);
+    rig.pass(5010);
+    let log = rig.log();
+    assert!(log.contains("web start timed out after 5s: its main process and READY=1\n"), "{log}");
+}
+
 #[test]
 fn what_has_not_come_is_named() {
     let mut web = notify("web");
