@@ -93,7 +93,7 @@ fn between(pattern: &str, ends: &[usize]) -> Option<Vec<String>> {
     Some(alternatives.map(|alternative| format!("{before}{alternative}{after}")).collect())
 }
 
-/// Whether a path has anything that [`matches`] does not take literally.
+/// Whether a path has anything that [`matches()`] does not take literally.
 pub fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '[', '\\'])
 }
