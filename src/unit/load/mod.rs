@@ -20,7 +20,7 @@ use super::environment::Environment;
 use super::problem::{Problem, Severity, SourceFile, Span};
 use super::raw::RawUnit;
 use super::specifier::HostFacts;
-use super::{UnitName, UnitSet, budget, build, command_unit, toml, value, verify};
+use super::{StartedBy, Unit, UnitName, UnitSet, budget, build, command_unit, toml, value, verify};
 use files::{Directory, Source};
 
 pub use container::{Container, oom_counter};
@@ -78,7 +78,9 @@ pub fn load(request: &LoadRequest) -> Loaded {
     } else if drafts.is_empty() && problems.iter().all(|p| p.severity != Severity::Error) {
         problems.push(nothing_to_run(request));
     }
-    finish(drafts, manager, request, problems)
+    let mut loaded = finish(drafts, manager, request, problems);
+    loaded.problems.extend(nothing_to_start(&loaded.units));
+    loaded
 }
 
 /// As [`load`], with single files before the directories, and without a COMMAND. Where there is no
@@ -259,6 +261,20 @@ fn nothing_to_run(request: &LoadRequest) -> Problem {
         ),
     };
     Problem::error(None, message).hint("rinit -- COMMAND, or rinit --units DIR")
+}
+
+/// Units of which each waits for somebody else to start it.
+fn nothing_to_start(units: &UnitSet) -> Option<Problem> {
+    let n = units.units.len();
+    let is_up = |unit: &Arc<Unit>| unit.started_by == StartedBy::Boot || unit.socket.is_some();
+    if n == 0 || units.units.values().any(is_up) {
+        return None;
+    }
+    let message =
+        format!("boot starts none of the units, of which there are {n}: rinit ends at once");
+    let hint = "boot starts each but those with [Install] Enabled = false, and those that another \
+                names in OnFailure= or OnSuccess=";
+    Some(Problem { severity: Severity::Warning, ..Problem::error(None, message).hint(hint) })
 }
 
 /// Verifies, and asks the host.

@@ -123,6 +123,32 @@ fn a_file_that_may_not_be_read() {
 }
 
 #[test]
+fn nobody_begins() {
+    check(
+        |dir| {
+            for (name, other) in [("a", "b"), ("b", "a")] {
+                let unit = format!("[Unit]\nOnFailure = '{other}.service'\n{SERVICE}");
+                write(dir, &format!("{name}.toml"), &unit);
+            }
+        },
+        expect![[r#"
+            warning: boot starts none of the units, of which there are 2: rinit ends at once
+             |
+             = help: boot starts each but those with [Install] Enabled = false, and those that another names in OnFailure= or OnSuccess=
+
+            1 warning: nothing was started
+        "#]],
+    );
+    check(
+        |dir| {
+            write(dir, "a.toml", &format!("[Unit]\nOnFailure = 'b.service'\n{SERVICE}"));
+            write(dir, "b.toml", SERVICE);
+        },
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn names_that_count_and_names_that_do_not() {
     check(
         |dir| {
