@@ -25,18 +25,12 @@ use crate::sys::{Pid, proc, proc_sockets};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
-/// From SIGSTOP to the look at the latest: all of its threads stand by then. Its SIGCHLD brings us
-/// back earlier as a rule.
-const SETTLE: Duration = Duration::from_millis(5);
+/// From SIGSTOP on it gets so long to stand. An idle machine stops it at once, and its SIGCHLD
+/// brings us back; on a busy one it has to get a processor first.
+const SETTLE: Duration = Duration::from_millis(100);
 
-/// How long it runs between two tries, at first: it reads what was unread.
-const RUN: Duration = Duration::from_millis(10);
-
-/// So often that time is doubled: on a busy machine it does not get a processor at once.
-const DOUBLINGS: u32 = 3;
-
-/// After so many tries somebody connects all the time, and that alone is no reason to wait.
-const STRICT: u32 = 12;
+/// After so long somebody connects all the time, and that alone is no reason to wait.
+const STRICT: Duration = Duration::from_secs(1);
 
 /// How long it stays still: a tenth of a second is how long the loops of uvicorn and gunicorn
 /// sleep before they look at their signal flag, so that they look at it first when they go on.
@@ -52,10 +46,10 @@ const AT_MOST: Duration = Duration::from_secs(5);
 /// Where one is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// It runs, and is stopped then.
+    /// It runs, and is looked at then.
     Runs(Timestamp),
-    /// It has been sent SIGSTOP, and is looked at then.
-    Stops(Timestamp),
+    /// It has been sent SIGSTOP at `since`, and is looked at again.
+    Stops { look: Timestamp, since: Timestamp },
     /// It is still since then, with nothing unread, and is looked at again.
     Held { look: Timestamp, since: Timestamp },
     /// The manager has been told.
@@ -74,9 +68,9 @@ struct Frozen {
     calls: BTreeMap<Pid, Call>,
     accepted: BTreeSet<u64>,
     step: Step,
-    tries: u32,
-    /// When it goes on at the latest.
-    ends: Timestamp,
+    /// How often it was looked at while it ran.
+    looks: u32,
+    began: Timestamp,
 }
 
 /// All of them.
@@ -91,9 +85,10 @@ impl Freezer {
     pub fn freeze(&mut self, unit: &UnitName, ports: Vec<u16>, now: Timestamp) -> bool {
         let visible = ports.iter().all(|port| tcp_diag::connections(*port).is_ok());
         if visible {
-            let (unit, step, ends) = (unit.clone(), Step::Runs(now), now.after(AT_MOST));
+            let (unit, step) = (unit.clone(), Step::Runs(now));
             let (calls, accepted) = (BTreeMap::new(), BTreeSet::new());
-            self.frozen.push(Frozen { unit, ports, calls, accepted, step, tries: 0, ends });
+            let (looks, began) = (0, now);
+            self.frozen.push(Frozen { unit, ports, calls, accepted, step, looks, began });
         }
         visible
     }
@@ -105,13 +100,13 @@ impl Freezer {
         }
     }
 
-    /// Nobody waits for it any more: it goes on with [`Freezer::thaw`]. After how many tries in vain,
+    /// Nobody waits for it any more: it goes on with [`Freezer::thaw`]. After how many looks in vain,
     /// where it was not still.
     pub fn resume(&mut self, unit: &UnitName) -> Option<u32> {
         let frozen = self.frozen.iter_mut().find(|frozen| frozen.unit == *unit)?;
         let told = frozen.step == Step::Told;
         frozen.step = Step::Over;
-        (!told).then_some(frozen.tries)
+        (!told).then_some(frozen.looks)
     }
 
     /// Lets those go on who have to, after the signals of this event.
@@ -153,10 +148,17 @@ impl Freezer {
 impl Frozen {
     fn deadline(&self) -> Timestamp {
         match self.step {
-            Step::Runs(at) | Step::Stops(at) | Step::Held { look: at, .. } => at.min(self.ends),
-            Step::Told => self.ends,
+            Step::Runs(look) | Step::Stops { look, .. } | Step::Held { look, .. } => {
+                look.min(self.ends())
+            }
+            Step::Told => self.ends(),
             Step::Over => Timestamp::ZERO,
         }
+    }
+
+    /// When it goes on at the latest.
+    fn ends(&self) -> Timestamp {
+        self.began.after(AT_MOST)
     }
 
     /// Does what is due.
@@ -167,22 +169,23 @@ impl Frozen {
         members: &mut Members,
         table: &ProcessTable,
     ) -> Step {
-        if self.ends <= now {
+        if self.ends() <= now {
             return Step::Over;
         }
         match self.step {
             Step::Runs(_) => {
-                if !self.sleeps(members, table) {
-                    return self.later(now);
+                self.looks = self.looks.saturating_add(1);
+                if !self.seems_settled(sockets, members, table) {
+                    return Step::Runs(now.after(LOOK));
                 }
                 members.signal_unit(table, &self.unit, Signal::STOP);
-                Step::Stops(now.after(SETTLE))
+                Step::Stops { look: now.after(LOOK), since: now }
             }
-            Step::Stops(at) => {
+            Step::Stops { since, .. } => {
                 let pids = self.pids(members, table);
-                if now < at && !pids.iter().all(|pid| stands(*pid)) {
-                    Step::Stops(at) // its main process was the first
-                } else if self.is_settled(&pids, sockets) {
+                if now < since.after(SETTLE) && !pids.iter().all(|pid| stands(*pid)) {
+                    Step::Stops { look: now.after(LOOK), since }
+                } else if self.is_settled(now, &pids, sockets) {
                     Step::Held { look: now.after(LOOK), since: now }
                 } else {
                     self.run_on(now, members, table)
@@ -207,30 +210,35 @@ impl Frozen {
     /// It goes on, and is tried again.
     fn run_on(&mut self, now: Timestamp, members: &mut Members, table: &ProcessTable) -> Step {
         members.signal_unit(table, &self.unit, Signal::CONT);
-        self.later(now)
+        Step::Runs(now.after(LOOK))
     }
 
-    fn later(&mut self, now: Timestamp) -> Step {
-        let run = RUN.saturating_mul(1 << self.tries.min(DOUBLINGS));
-        self.tries += 1;
-        Step::Runs(now.after(run))
-    }
-
-    /// Whether all of it sleeps; it is noted what is compared with later.
-    fn sleeps(&mut self, members: &mut Members, table: &ProcessTable) -> bool {
+    /// Whether it is worth a SIGSTOP: all of it sleeps, with nothing to accept and nothing to read.
+    /// It is noted what is compared with later.
+    fn seems_settled(
+        &mut self,
+        sockets: &Holder,
+        members: &mut Members,
+        table: &ProcessTable,
+    ) -> bool {
         let pids = self.pids(members, table);
-        let sleeps = |stat: proc::Stat| stat.state == b'S' || !stat.is_alive();
         self.calls = pids.iter().map(|pid| (*pid, activity::call(*pid))).collect();
+        // The kernel's list of connections costs most: it is not asked for while it is at work.
+        let at_work = self.calls.values().any(|call| *call == Call::Nowhere);
+        if at_work || sockets.shared_queues(&self.unit) || self.has_unread(&pids) {
+            return false;
+        }
         let accepted = self.connections().filter(|connection| connection.inode != 0);
         self.accepted = accepted.map(|connection| connection.cookie).collect();
-        let calls = self.calls.values().all(|call| *call != Call::Nowhere);
-        calls && pids.iter().all(|pid| proc::stat(*pid).is_none_or(sleeps))
+        // Last: what is noted was so before it slept, or while it does.
+        let sleeps = |stat: proc::Stat| stat.state == b'S' || !stat.is_alive();
+        pids.iter().all(|pid| proc::stat(*pid).is_none_or(sleeps))
     }
 
     /// Whether its main process stands already.
     fn has_stopped(&self, table: &ProcessTable) -> bool {
         let mut children = table.of_unit(&self.unit).filter(|process| !process.exited);
-        matches!(self.step, Step::Stops(_)) && children.all(|process| stands(process.pid))
+        matches!(self.step, Step::Stops { .. }) && children.all(|process| stands(process.pid))
     }
 
     fn connections(&self) -> impl Iterator<Item = Connection> {
@@ -247,12 +255,12 @@ impl Frozen {
     /// none: it would when it goes on if it was at work, or if its wait was over because somebody
     /// had connected. That is not seen in /proc; but then the connection is in the queue, or a
     /// sibling has accepted it since we looked.
-    fn is_settled(&self, pids: &[Pid], sockets: &Holder) -> bool {
+    fn is_settled(&self, now: Timestamp, pids: &[Pid], sockets: &Holder) -> bool {
         let waits = |pid: &Pid| match self.calls.get(pid) {
             Some(call) => activity::call(*pid) == *call,
             None => activity::call(*pid) != Call::Nowhere,
         };
-        let strict = self.tries < STRICT;
+        let strict = now < self.began.after(STRICT);
         let is_new = |it: Connection| strict && !self.accepted.contains(&it.cookie);
         let idle = pids.iter().all(|pid| stands(*pid) && waits(pid));
         idle && !self.connections().any(is_new)

@@ -40,7 +40,7 @@ fn busy(unit: Unit, queued: &[&str]) -> Rig {
 fn who_shares_a_socket_is_told_to_stop_when_it_has_read_what_it_accepted() {
     let mut rig = busy(listening(2, false), &["web@1"]);
     rig.ask(JobKind::Stop, "web@1");
-    rig.pass(1999);
+    rig.pass(3999);
     rig.event(Event::Quiet { unit: name("web@1") });
     check(
         &mut rig,
@@ -58,17 +58,17 @@ fn who_shares_a_socket_is_told_to_stop_when_it_has_read_what_it_accepted() {
 }
 
 #[test]
-fn who_does_not_read_is_told_after_two_seconds() {
+fn who_does_not_read_is_told_after_four_seconds() {
     let mut rig = busy(listening(2, false), &["web@1"]);
     rig.ask(JobKind::Stop, "web@1");
-    rig.pass(2000);
+    rig.pass(4000);
     rig.event(Event::Quiet { unit: name("web@1") });
     check(
         &mut rig,
         expect![[r#"
             web@1 running > stop
             quiesce web@1
-            -- 2.000000s
+            -- 4.000000s
             resume web@1
             web@1 stop > stop-sigterm
             kill web@1 SIGTERM

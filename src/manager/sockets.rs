@@ -34,7 +34,7 @@ use crate::unit::{Unit, UnitKind, UnitName};
 const QUEUE_MOST: Duration = Duration::from_millis(500);
 
 /// An instance that has not read by then what it accepted is stopped all the same.
-const UNREAD_MOST: Duration = Duration::from_secs(2);
+const UNREAD_MOST: Duration = Duration::from_secs(4);
 
 /// From the signals of a stop to the end of listening: more than the tenth of a second after
 /// which a worker has noticed, less than a client would wait in vain.
