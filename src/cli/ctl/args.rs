@@ -327,8 +327,9 @@ pub struct Check {
     /// A warning counts as an error
     #[arg(long)]
     pub strict: bool,
-    /// These files too, in place of DIR's of the same name. Without DIR: these, and the units in
-    /// their directories that they name; a unit that is required and not there is an error
+    /// These files too, in place of DIR's of the same name; a directory is one more DIR. Without
+    /// DIR: these, and the units in their directories that they name; a unit that is required and
+    /// not there is an error
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }

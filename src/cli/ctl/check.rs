@@ -1,7 +1,7 @@
 //! `check`: reads units as rinit would and says what is wrong. Needs no running rinit.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::Check;
 use super::screen::Screen;
@@ -13,10 +13,12 @@ use crate::unit::{Problem, Severity};
 
 /// The verb.
 pub fn check(arguments: &Check, environment: &Environment, screen: &mut Screen<'_>) -> u8 {
-    let directories = match arguments.units.as_slice() {
-        [] if arguments.files.is_empty() => default_directories(environment),
-        given => given.to_vec(),
-    };
+    let (given, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        arguments.files.iter().cloned().partition(|path| is_of_units(path));
+    let mut directories = [arguments.units.as_slice(), &given].concat();
+    if directories.is_empty() && files.is_empty() {
+        directories = default_directories(environment);
+    }
     let files_only = directories.is_empty();
     let request = LoadRequest {
         directories,
@@ -24,16 +26,22 @@ pub fn check(arguments: &Check, environment: &Environment, screen: &mut Screen<'
         host: load::host_facts(environment),
         ..LoadRequest::default()
     };
-    let loaded = match arguments.files.as_slice() {
+    let loaded = match files.as_slice() {
         [] => load::load(&request),
         files => load::load_files(files, &request),
     };
-    let what = if files_only {
-        format!("{} files", arguments.files.len())
-    } else {
-        format!("{} units", loaded.units.units.len())
+    let (count, what) = match files_only {
+        true => (files.len(), "file"),
+        false => (loaded.units.units.len(), "unit"),
     };
+    let plural = if count == 1 { "" } else { "s" };
+    let what = format!("{count} {what}{plural}");
     verdict(loaded.problems, &what, arguments.strict, screen)
+}
+
+/// Whether it is a directory of units, and not one where a unit's file ought to be.
+fn is_of_units(path: &Path) -> bool {
+    path.is_dir() && path.extension().is_none_or(|extension| extension != "toml")
 }
 
 /// `RINIT_UNITS`, else the default directory.

@@ -96,7 +96,7 @@ fn check_holds_a_file_to_the_same() {
     says(&[&web], 78, &["disk.service, and there is no such unit"]);
     file("files/disk.toml", service);
     file("files/pyproject.toml", "[project]\n");
-    says(&[&web], 0, &["1 files: may be started"]);
+    says(&[&web], 0, &["1 file: may be started"]);
     file("files/web.toml.d/1.toml", "[Service]\nExecStrt = 1\n");
     says(&[&web], 78, &["ExecStrt"]);
     std::fs::remove_dir_all(directory.path().join("files/web.toml.d")).unwrap();
@@ -117,6 +117,12 @@ fn check_holds_a_file_to_the_same() {
     let manager = file("other/rinit.toml", "[Manager]\nDefaultRestart = 'alway'\n");
     says(&[&manager], 78, &["alway"]);
     says(&["/nope/x.toml"], 78, &["/nope/x.toml"]);
+    // A directory is one of units; one that is called like a unit is no unit.
+    says(&[&units], 0, &["1 unit: may be started"]);
+    says(&[&units, &web], 0, &["2 units: may be started"]);
+    std::fs::create_dir(directory.path().join("dir.toml")).unwrap();
+    let unit = directory.path().join("dir.toml").display().to_string();
+    says(&[&unit], 78, &["dir.toml", "directory"]);
 }
 
 /// What is generated knows every verb and every long option.
