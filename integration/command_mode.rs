@@ -263,6 +263,34 @@ fn the_command_has_stderr_for_itself() {
     outcome.assert_code(0).assert(outcome.stderr() == "mine\n", "nothing but the command's");
 }
 
+/// What keeps COMMAND from running, or fails beside it, is named; only its own end is not.
+#[test]
+fn every_failing_stage_beside_the_command_is_named() {
+    let stderr = |property: &str| {
+        let rinit = Rinit::subreaper().plain().options(&["-p", property]);
+        rinit.command_probe("exit 0").run().stderr()
+    };
+    for (property, line) in [
+        ("ExecStartPre=sh -c 'exit 9'", "ExecStartPre exited with status 9 after"),
+        ("ExecStartPost=sh -c 'exit 9'", "ExecStartPost exited with status 9 after"),
+        ("ExecStop=sh -c 'exit 9'", "ExecStop exited with status 9 after"),
+        ("ExecStopPost=sh -c 'exit 9'", "ExecStopPost exited with status 9 after"),
+        ("ExecCondition=sh -c 'exit 255'", "ExecCondition exited with status 255 after"),
+        ("ExecCondition=sh -c 'exit 1'", "start skipped: ExecCondition= exited with status 1"),
+        ("ConditionPathExists=/nope", "start skipped: ConditionPathExists=/nope was not met"),
+        ("AssertPathExists=/nope", "start assert: AssertPathExists=/nope was not met"),
+    ] {
+        let text = stderr(property);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 1, "{property}: {text}");
+        assert!(text.starts_with(&format!("rinit: main.service: {line}")), "{property}: {text}");
+        let is_before = ["ExecStartPre", "start skipped"].iter().any(|word| text.contains(word));
+        assert_eq!(text.ends_with(": COMMAND was not run\n"), is_before, "{property}: {text}");
+    }
+    assert_eq!(stderr("ExecStartPre=-false"), "");
+    assert_eq!(stderr("SuccessExitStatus=3"), "");
+}
+
 /// tini's own options are refused with what to write instead.
 #[test]
 fn tini_options_are_usage_errors_with_a_hint() {

@@ -5,7 +5,7 @@
 
 use crate::manager::event::{Fact, JobKind, JobResult, ProcessRole, RollEvent, StopCause};
 use crate::manager::state::{ServiceResult, SubState};
-use crate::unit::process::Signal;
+use crate::unit::process::{ExitStatus, Signal};
 
 /// How much a line matters; the smaller, the more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -44,7 +44,11 @@ impl Level {
             Fact::Exited { exec_error: Some(_), .. } => Level::Warn,
             Fact::Exited { clean: true, .. } => Level::Debug,
             // "No" is an answer.
-            Fact::Exited { role: ProcessRole::ExecCondition, .. } => Level::Info,
+            Fact::Exited {
+                role: ProcessRole::ExecCondition,
+                exit: ExitStatus::Exited(0..=254),
+                ..
+            } => Level::Info,
             Fact::Exited { .. } => Level::Warn,
             Fact::SpawnFailed { retry_in: None, .. } => Level::Error,
             Fact::StartLimitHit { .. }

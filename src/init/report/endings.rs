@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Level;
+use super::words::words;
 use crate::manager::event::{Fact, JobResult, ProcessRole, StopCause};
 use crate::manager::state::SubState;
 use crate::unit::UnitName;
@@ -26,9 +28,21 @@ impl Endings {
         Endings { command, ended: None, finishing: BTreeSet::new() }
     }
 
-    /// `rinit -- false` says no more than `false` does.
-    pub fn is_commands_own(&self, fact: &Fact) -> bool {
-        let (Fact::Exited { unit, exec_error: None, .. }
+    /// How much a fact matters: `rinit -- false` says no more than `false` does, but that COMMAND
+    /// was not run at all is what its caller must see.
+    pub fn level(&self, fact: &Fact) -> Level {
+        let by_itself = Level::of(fact);
+        if self.is_commands_own(fact) {
+            by_itself.max(Level::Info)
+        } else if self.prevents_command(fact) {
+            by_itself.min(Level::Warn)
+        } else {
+            by_itself
+        }
+    }
+
+    fn is_commands_own(&self, fact: &Fact) -> bool {
+        let (Fact::Exited { unit, role: ProcessRole::ExecStart, exec_error: None, .. }
         | Fact::State { unit, to: SubState::Failed, .. }
         | Fact::Job { unit, result: JobResult::Failed, .. }
         | Fact::Stopping { cause: StopCause::Failed(unit), .. }) = fact
@@ -38,8 +52,21 @@ impl Endings {
         self.command.as_ref() == Some(unit)
     }
 
+    /// COMMAND is not started because of this.
+    fn prevents_command(&self, fact: &Fact) -> bool {
+        let (Fact::Job { unit, result: JobResult::Skipped, .. }
+        | Fact::Exited { unit, role: ProcessRole::ExecStartPre, clean: false, .. }) = fact
+        else {
+            return false;
+        };
+        self.command.as_ref() == Some(unit)
+    }
+
     /// How the line of an end is better put than by the fact alone.
     pub fn message(&mut self, fact: &Fact) -> Option<String> {
+        if self.prevents_command(fact) {
+            return Some(format!("{}: COMMAND was not run", words(fact, None).message));
+        }
         let by_itself = self.by_itself(fact);
         let finished = self.has_finished(fact).then(|| "finished".to_owned());
         finished.or(by_itself)

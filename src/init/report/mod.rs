@@ -92,9 +92,9 @@ impl Reporter {
     /// A fact; `pid` is the process's that it speaks of, where it still has one.
     pub fn fact(&mut self, fact: &Fact, pid: impl Fn(ProcessId) -> Option<Pid>) {
         let pid = fact.process().and_then(pid);
-        let own_end = self.endings.is_commands_own(fact);
+        let level = self.endings.level(fact);
         let message = self.endings.message(fact).map(String::into_boxed_str);
-        self.say(Said::Fact { fact: fact.clone(), pid, message, own_end });
+        self.say(Said::Fact { fact: fact.clone(), pid, level, message });
     }
 
     fn say(&mut self, said: Said) {

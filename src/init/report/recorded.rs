@@ -26,9 +26,9 @@ pub(super) enum Said {
     Fact {
         fact: Fact,
         pid: Option<Pid>,
+        level: Level,
         /// What is better said than what the fact by itself comes to.
         message: Option<Box<str>>,
-        own_end: bool,
     },
     Message {
         level: Level,
@@ -39,18 +39,16 @@ pub(super) enum Said {
 impl Said {
     pub fn level(&self) -> Level {
         match self {
-            Said::Message { level, .. } => *level,
-            Said::Fact { fact, own_end: true, .. } => Level::of(fact).max(Level::Info),
-            Said::Fact { fact, own_end: false, .. } => Level::of(fact),
+            Said::Message { level, .. } | Said::Fact { level, .. } => *level,
         }
     }
 
     pub fn line(&self) -> Line {
         match self {
             Said::Message { level, text } => Line::message(*level, text),
-            Said::Fact { fact, pid, message, .. } => {
+            Said::Fact { fact, pid, level, message } => {
                 let mut line = Line::of(fact, *pid);
-                line.level = self.level();
+                line.level = *level;
                 if let Some(message) = message {
                     (**message).clone_into(&mut line.words.message);
                 }

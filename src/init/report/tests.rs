@@ -109,12 +109,12 @@ fn lines_for_programs() {
 fn the_commands_own_end_is_not_news() {
     let quiet = Endings::new(Some(web()));
     let exit = ExitStatus::Exited(3);
-    assert!(quiet.is_commands_own(&exited(exit, None, false)));
+    assert_eq!(quiet.level(&exited(exit, None, false)), Level::Info);
     let message = "exec nope: not found".to_owned();
     let error = ExecError { stage: ExecStage::Exec, errno: 2, message };
-    assert!(!quiet.is_commands_own(&exited(exit, Some(error), false)));
+    assert_eq!(quiet.level(&exited(exit, Some(error), false)), Level::Warn);
     let units = Endings::new(None);
-    assert!(!units.is_commands_own(&exited(exit, None, false)));
+    assert_eq!(units.level(&exited(exit, None, false)), Level::Warn);
 }
 
 #[test]
@@ -257,7 +257,9 @@ fn lines_about_rinit_as_a_whole() {
 
 #[test]
 fn what_is_kept_counts_with_its_text() {
-    let said = |fact| Recorded::now(Said::Fact { fact, pid: None, message: None, own_end: false });
+    let said = |fact| {
+        Recorded::now(Said::Fact { level: Level::of(&fact), fact, pid: None, message: None })
+    };
     let status = |status: &str| said(Fact::Status { unit: web(), status: status.to_owned() });
     assert_eq!(status("four").weight(), status("").weight() + 4);
     let reason = "reason".to_owned();
