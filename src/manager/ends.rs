@@ -19,14 +19,14 @@ impl Manager {
     /// A unit is down for good, as far as it is concerned itself.
     pub(super) fn on_ended(&mut self, change: &Change) {
         let Some(service) = self.services.get(&change.unit) else { return };
-        let code = status_of(service);
+        let is_command = self.config.command.as_ref() == Some(&change.unit);
+        let code = status_of(service, is_command);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.killed_late |= service.killed_late;
         }
         if service.unit.is_made() {
             return; // its group speaks for it; how one connection ended is nobody's matter
         }
-        let is_command = self.config.command.as_ref() == Some(&change.unit);
         if is_command && service.main_exit.is_some() {
             let definition = &service.unit;
             let given = if change.to == SubState::Failed {
@@ -129,10 +129,12 @@ impl Manager {
 }
 
 /// The status that a unit's end gives rinit: the last main process's code, or 128 plus its
-/// signal; 1 if that would be 0 although the unit did not end well.
-fn status_of(service: &Service) -> u8 {
+/// signal; 1 if that would be 0 although the unit did not end well. COMMAND's own 0 stays: what
+/// failed after it is only told of.
+fn status_of(service: &Service, is_command: bool) -> u8 {
     let exit = service.main_exit.or(service.failed_exit);
     let code = exit.map_or(0, ExitStatus::shell_code);
     let failed = !matches!(service.result, ServiceResult::Success | ServiceResult::ExecCondition);
-    if failed && code == 0 { 1 } else { code }
+    let own = is_command && service.main_exit.is_some() && service.main_ended_well;
+    if failed && code == 0 && !own { 1 } else { code }
 }

@@ -562,6 +562,40 @@ fn send_sigkill_no_is_kept_by_every_way_to_the_end() {
 }
 
 #[test]
+fn the_commands_status_is_passed_on_whatever_fails_after_it() {
+    let story = |exit: ExitStatus, kind: ServiceType, fails: ProcessRole| {
+        let mut main = simple("main");
+        main.success_action = ExitAction::Exit;
+        (main.service.kind, main.service.kill_mode) = (kind, KillMode::Process);
+        let commands = if fails == ProcessRole::ExecStartPost {
+            &mut main.service.exec_start_post
+        } else if fails == ProcessRole::ExecStop {
+            &mut main.service.exec_stop
+        } else {
+            &mut main.service.exec_stop_post
+        };
+        commands.push(command());
+        let mut rig = Rig::with(vec![main], |config| config.command = Some(name("main")));
+        rig.stubborn.insert(name("main"));
+        rig.boot();
+        if fails == ProcessRole::ExecStartPost {
+            rig.ends("main", fails, ExitStatus::Exited(3));
+        }
+        rig.ends("main", ProcessRole::ExecStart, exit);
+        if fails != ProcessRole::ExecStartPost {
+            rig.ends("main", fails, ExitStatus::Exited(3));
+        }
+        rig.exit
+    };
+    let (good, simple) = (ExitStatus::Exited(0), ServiceType::Simple);
+    assert_eq!(story(good, simple, ProcessRole::ExecStopPost), Some(0));
+    assert_eq!(story(good, simple, ProcessRole::ExecStop), Some(0));
+    assert_eq!(story(ExitStatus::Exited(4), simple, ProcessRole::ExecStopPost), Some(4));
+    assert_eq!(story(good, simple, ProcessRole::ExecStartPost), Some(1), "told to stop by then");
+    assert_eq!(story(good, ServiceType::Notify, ProcessRole::ExecStopPost), Some(1), "not ready");
+}
+
+#[test]
 fn a_command_may_choose_its_statuses() {
     let story = |exit: ExitStatus, stop: bool| {
         let mut main = simple("main");

@@ -82,6 +82,8 @@ pub(super) struct Service {
     pub last_exit: Option<ExitStatus>,
     /// The status that `result` speaks of: the main process's or a control process's.
     pub failed_exit: Option<ExitStatus>,
+    /// Nothing had failed when the last main process had ended.
+    pub main_ended_well: bool,
     /// Is `Some` while a control process lives.
     pub control: Option<Live>,
     /// Automatic restarts since it was last started otherwise (`NRestarts`).
@@ -168,6 +170,7 @@ impl Service {
             main_exit: None,
             last_exit: None,
             failed_exit: None,
+            main_ended_well: false,
             control: None,
             n_restarts: 0,
             held: false,

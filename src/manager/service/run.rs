@@ -94,6 +94,9 @@ impl Service {
         }
         let result = self.oom_result(result_of(exit), exit);
         self.ended(out, live.role, was_main, result, exit, clean);
+        if was_main {
+            self.main_ended_well = self.result == ServiceResult::Success;
+        }
     }
 
     /// The process is gone; whether it was the main one.
