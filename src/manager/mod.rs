@@ -54,7 +54,6 @@ mod transaction;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::unit::process::ExecStage;
 use crate::unit::{UnitName, UnitSet};
 use connections::Connections;
 use event::{Action, Event, ManagerConfig, ProcessId, Reply, Request, SpawnError};
@@ -301,11 +300,8 @@ impl Manager {
             SpawnError::Permanent(error) => {
                 let command = self.config.command.is_some()
                     && self.out.processes.get(&process) == self.config.command.as_ref();
-                match (command, error.stage) {
-                    (true, ExecStage::Exec) if error.errno == ENOENT => 127,
-                    (true, _) => 126,
-                    (false, stage) => stage.exit_code(),
-                }
+                // A program that is not there, 127, is what only a child can find.
+                if command { 126 } else { error.stage.exit_code() }
             }
         };
         self.with_owner(process, |service, out| service.on_spawn_failed(out, process, error, code));
@@ -372,6 +368,3 @@ fn more_deadlines(
     let group = groups.get(unit).and_then(|group| group.next_deadline(now));
     [group, sockets.close_at(unit)].into_iter().flatten().min()
 }
-
-/// "No such file or directory", the same on every Linux (errno(3)).
-const ENOENT: i32 = 2;
