@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::Command;
@@ -470,6 +470,39 @@ fn the_default_place_is_found() {
     // /run/rinit, unless somebody is there already or it cannot be written to.
     assert!(said.contains("io.rinit.Manager"), "{said}");
     rinit.terminate().assert_code(0);
+}
+
+/// A COMMAND that finds another rinit at the default place runs without control, and says so.
+#[test]
+fn a_busy_default_is_one_warning() {
+    require!("user namespace");
+    let rinit = Rinit::pid1().plain().launch(&["--read-only", "/run"]).env("RINIT_SOCKET", "");
+    let rinit = rinit.env("XDG_RUNTIME_DIR", "@dir@").command_probe("say ready wait");
+    let directory = rinit.path("rinit");
+    fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    let _listener = UnixListener::bind(directory.join("io.rinit.Manager")).unwrap();
+    let mut rinit = rinit.start();
+    rinit.wait_line("ready");
+    let outcome = rinit.terminate();
+    outcome.assert_code(143).assert_stderr(&[
+        "rinit: no control socket: ",
+        "io.rinit.Manager is busy: another rinit listens there; rinitctl cannot reach this rinit",
+    ]);
+    outcome.assert(outcome.stderr().lines().count() == 1, "one warning");
+}
+
+/// Without any place for a socket a unit's operator is told what to give; a bare COMMAND is not.
+#[test]
+fn no_place_for_the_default_is_told_with_what_to_give() {
+    require!("user namespace");
+    let rinit = || Rinit::pid1().plain().launch(&["--read-only", "/"]).env("RINIT_SOCKET", "");
+    let outcome = rinit().service("step", "exit 0", "Type = \"oneshot\"").run();
+    outcome.assert_code(0).assert_stderr(&[
+        "no control socket: no place for it: ",
+        "rinitctl cannot reach this rinit: give --socket PATH, or a writable /run or /tmp",
+    ]);
+    let outcome = rinit().command_probe("exit 0").run();
+    outcome.assert_code(0).assert(outcome.stderr().is_empty(), "it lacks nothing");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub struct ControlConfig {
     pub socket: SocketChoice,
     /// `ControlSocketGroup=`.
     pub group: Option<String>,
-    /// Without a socket a bare COMMAND lacks nothing: not worth a warning.
+    /// Where there is no place for a socket a bare COMMAND lacks nothing: not worth a warning.
     pub optional: bool,
 }
 
@@ -140,12 +140,20 @@ impl Shell {
         match socket::open_default(self.control.group) {
             Ok(socket) => self.listen(socket),
             Err(failure) => {
-                let why = match &failure {
-                    Failure::Busy(message) => message.clone(),
-                    Failure::Unusable(message) => format!("no place for it: {message}"),
+                let (level, why, fix) = match &failure {
+                    Failure::Busy(why) => (Level::Warn, why.clone(), "--socket none"),
+                    Failure::Unusable(why) => {
+                        let optional = self.control.config.optional;
+                        let level = if optional { Level::Info } else { Level::Warn };
+                        let why = format!("no place for it: {why}");
+                        (level, why, "a writable /run or /tmp (--tmpfs /run)")
+                    }
                 };
-                let level = if self.control.config.optional { Level::Info } else { Level::Warn };
-                self.report.message(level, format!("no control socket: {why}"));
+                let text = format!(
+                    "no control socket: {why}; rinitctl cannot reach this rinit: give --socket PATH, \
+                     or {fix}"
+                );
+                self.report.message(level, text);
                 self.report.forget();
             }
         }
