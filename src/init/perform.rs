@@ -119,7 +119,8 @@ impl Shell {
         }
         self.control.loaded_at = std::time::SystemTime::now();
         let count = loaded.units.units.len();
-        self.report.message(Level::Info, format!("reload: {count} units read again"));
+        let plural = if count == 1 { "" } else { "s" };
+        self.report.message(Level::Info, format!("reload: {count} unit{plural} read again"));
         Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 
