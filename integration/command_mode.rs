@@ -172,6 +172,8 @@ fn trap_19_exec_failures_say_which_path() {
         .assert_code(127)
         .assert_stderr(&["nothing-here"]);
     rinit().command(&["no-such-program-at-all"]).run().assert_code(127);
+    let no_file = rinit().options(&["-p", "EnvironmentFile=/nope"]).command(&["true"]).run();
+    no_file.assert_code(126).assert_stderr(&["EnvironmentFile=/nope: No such file"]);
     let setup = rinit();
     std::fs::write(setup.path("plain-file"), "hello").unwrap();
     setup.command(&["@dir@/plain-file"]).run().assert_code(126).assert_stderr(&["plain-file"]);
@@ -289,6 +291,62 @@ fn every_failing_stage_beside_the_command_is_named() {
     }
     assert_eq!(stderr("ExecStartPre=-false"), "");
     assert_eq!(stderr("SuccessExitStatus=3"), "");
+}
+
+/// What fails after COMMAND has ended does not replace its status.
+#[test]
+fn a_failing_clean_up_leaves_the_commands_status() {
+    for property in ["ExecStop=false", "ExecStopPost=false"] {
+        for code in [0, 5] {
+            let rinit = Rinit::subreaper().plain().options(&["-p", property]);
+            rinit.command_probe(&format!("exit {code}")).run().assert_code(code);
+        }
+    }
+}
+
+/// What users of dumb-init write for its `-r 15:3`, and for its signals to the group.
+#[test]
+fn the_stop_signal_may_be_another_one_and_go_to_all() {
+    let rinit = || Rinit::subreaper().plain();
+    let setup = rinit().options(&["-p", "KillSignal=QUIT"]);
+    let mut running = setup.command_probe("ignore TERM exit-on QUIT 7 say ready wait").start();
+    running.wait_line("ready");
+    running.terminate().assert_code(7);
+    let setup = rinit().options(&["-p", "KillMode=control-group"]);
+    let actions =
+        "fork [ say-on TERM told exit-on TERM 0 say away wait ] ignore TERM say ready wait";
+    let mut running = setup.command_probe(actions).start();
+    running.wait_line("away");
+    running.wait_line("ready");
+    running.signal(libc::SIGTERM);
+    running.wait_line("told");
+    running.signal(libc::SIGQUIT); // only now COMMAND ends
+    running.wait().assert_code(131);
+}
+
+/// Standard error follows what `-p` says of standard output, as in a unit.
+#[test]
+fn standard_error_follows_standard_output() {
+    for output in ["StandardOutput=journal", "StandardOutput=file:@dir@/log"] {
+        let setup = Rinit::subreaper().plain();
+        let log = setup.path("log").to_str().unwrap().to_string();
+        let output = output.replace("@dir@/log", &log);
+        let file = format!("LogFile={log}");
+        let mut options = vec!["-p", output.as_str()];
+        if output.ends_with("journal") {
+            options.extend(["-p", file.as_str()]);
+        }
+        let outcome = setup.options(&options).command_probe("say out complain err exit 0").run();
+        outcome.assert_code(0);
+        let lines = outcome.lines_of("log");
+        let words = lines.iter().filter_map(|line| line.split(' ').next_back());
+        let mut lines: Vec<&str> = words.collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["err", "out"], "{output}");
+    }
+    let outcome = Rinit::subreaper().plain().options(&["-p", "StandardError=null"]);
+    let outcome = outcome.command_probe("say out complain err exit 0").run();
+    assert_eq!((outcome.stdout().join(","), outcome.stderr()), ("out".into(), String::new()));
 }
 
 /// tini's own options are refused with what to write instead.

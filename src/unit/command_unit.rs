@@ -38,7 +38,6 @@ pub fn command_unit(
     service.kill_mode = KillMode::Process;
     service.exec.standard_input = Some(StandardStream::Inherit);
     service.exec.standard_output = Some(StandardStream::Inherit);
-    service.exec.standard_error = Some(StandardStream::Inherit);
     match command(argv) {
         Ok(command) => service.exec_start.push(command),
         Err(message) => problems.push(Problem::error(None, message)),
