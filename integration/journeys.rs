@@ -221,6 +221,15 @@ fn sighup_reloads() {
     assert_eq!(outcome.starts("ExecStart").len(), 2, "{}", outcome.log());
 }
 
+#[test]
+fn one_unit_is_read_again_as_one() {
+    let mut rinit = Rinit::subreaper().service("web", "say ready wait", "").start();
+    rinit.wait_line("ready");
+    rinit.signal(libc::SIGHUP);
+    rinit.wait_message("reload: 1 unit read again");
+    rinit.terminate().assert_code(0);
+}
+
 /// ExecReload= knows the main process as $MAINPID.
 #[test]
 fn exec_reload_gets_mainpid() {
