@@ -8,10 +8,14 @@ use crate::{http, tools};
 fn the_fastapi_image_migrates_once_serves_and_finishes_its_requests() {
     let Some(image) = tools::need(images::fastapi()) else { return };
     // An anonymous volume, as the image declares it: removed with the container.
-    let container =
-        Container::run(image, &[&LOCKED_DOWN[..], &["--volume", "/data"]].concat(), &[]);
+    let options = [&LOCKED_DOWN[..], &["--volume", "/data", "--tmpfs", "/tmp"]].concat();
+    let container = Container::run(image, &options, &[]);
     let mut lines = container.follow();
     lines.wait_for_text("Uvicorn running");
+    let healthy = container.exec(&["rinitctl", "wait", "--for", "active", "web"]);
+    assert_eq!(end(healthy), Some(0), "{}", container.logs());
+    let healthy = container.exec(&["rinitctl", "is-system-running"]);
+    assert_eq!(end(healthy), Some(0), "{}", container.logs());
     let log = http::get(container.connect(8000), "/migrations").json();
     assert_eq!(log["migration_runs"].as_array().map(Vec::len), Some(1), "{log}");
     assert_eq!(log["app_starts"].as_array().map(Vec::len), Some(1), "{log}");

@@ -80,12 +80,13 @@ pub fn fastapi() -> Image {
         .clone()
 }
 
-/// A root file system of rinit and the programs of the tests.
+/// A root file system of rinit, rinitctl and the programs of the tests.
 pub fn bare_root() -> TempDir {
     let root = tempfile::tempdir().expect("a directory for an image");
     open_to_all(root.path());
     make_folder(&root.path().join("sbin"));
     install(payload::rinit_binary(), &root.path().join("sbin/rinit"));
+    install(env!("CARGO_BIN_EXE_rinitctl").as_ref(), &root.path().join("sbin/rinitctl"));
     install(&payload::example("demo-server"), &root.path().join("demo-server"));
     install(&payload::example("probe"), &root.path().join("probe"));
     root

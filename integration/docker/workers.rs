@@ -21,8 +21,7 @@ fn start(options: &[&str], unit: &str) -> Option<Container> {
     let image = tools::need(images::fastapi())?;
     let apps = tools::repository().join("integration/apps/fastapi-workers");
     let app = format!("{}:/workers:ro", apps.display());
-    let ctl = format!("{}:/sbin/rinitctl:ro", env!("CARGO_BIN_EXE_rinitctl"));
-    let fixed = ["--volume", &app, "--volume", &ctl, "--tmpfs", "/tmp"];
+    let fixed = ["--volume", &app, "--tmpfs", "/tmp"];
     let fixed = [&fixed[..], &["--env", "APP_STATE=/tmp"], options].concat();
     let container = Container::run_units(image, &fixed, &[("web.toml", unit)]);
     container.follow().wait_for_text("boot done");
