@@ -146,7 +146,7 @@ impl Shell {
                         let optional = self.control.config.optional;
                         let level = if optional { Level::Info } else { Level::Warn };
                         let why = format!("no place for it: {why}");
-                        (level, why, "a writable /run or /tmp (--tmpfs /run)")
+                        (level, why, "a writable /run or /tmp (--tmpfs /tmp)")
                     }
                 };
                 let text = format!(
