@@ -102,6 +102,32 @@ fn exit_statuses() {
     rinit.terminate();
 }
 
+/// A disk that is full is told, a reader that has gone is not.
+#[test]
+fn what_cannot_be_written_is_told() {
+    let mut rinit = rinit().service("web", "say up wait", "").start();
+    rinit.wait_line("up");
+    for arguments in [
+        &["list-units"][..],
+        &["status"],
+        &["is-active", "web"],
+        &["list-units", "--json"],
+        &["events"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = rinitctl(&rinit, arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let expected = "rinitctl: standard output: No space left on device\n";
+        assert_eq!((output.status.code(), told.as_str()), (Some(71), expected), "{arguments:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = rinitctl(&rinit, arguments).stdout(writer).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    rinit.terminate();
+}
+
 #[test]
 fn nobody_there_and_nobody_who_answers() {
     let mut rinit = rinit().service("web", "say up wait", "").start();
@@ -384,6 +410,7 @@ fn instances_are_scaled_shown_and_rolled() {
         (&["scale", "wbe=2"], 4, "", "did you mean web.service?"),
         (&["scale", "web"], 64, "", "web=4"),
         (&["scale", "web=many"], 64, "", "many is no number of instances"),
+        (&["scale", "web=4097"], 64, "", "4097 instances are too many: 4096 at most"),
     ] {
         check(&rinit, arguments, code, out, err);
     }

@@ -44,6 +44,14 @@ fn scale(rig: &mut Rig, count: u32) {
     rig.event(Event::Request { client: ClientId(8), request });
 }
 
+/// What `Instances=` may not say, a client may not say either.
+#[test]
+fn a_number_beyond_all_bounds_is_refused() {
+    let mut rig = booted(several(2, RollingOrder::StopFirst));
+    scale(&mut rig, 4097);
+    check(&mut rig, expect![[""]]);
+}
+
 #[test]
 fn stop_first_goes_one_by_one() {
     let mut rig = booted(several(2, RollingOrder::StopFirst));

@@ -19,7 +19,7 @@ use super::{StartedBy, Unit};
 /// Stands for the number of the instance: a noncharacter of Unicode, "for internal use".
 pub const MARK: char = '\u{FDD0}';
 
-/// More instances than this are a mistake.
+/// More instances than this are a mistake, in `Instances=` as in `scale`.
 pub const INSTANCES_MAX: u32 = 4096;
 
 /// Whether the number of an instance stands in this text.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::unit::instances::INSTANCES_MAX;
 use crate::unit::timespan::parse_timespan;
 
 const EXIT_STATUS: &str = "\
@@ -20,6 +21,7 @@ Exit status:
   5   the time was over
   6   there is no rinit to talk to
   64  wrong usage
+  71  standard output could not be written
   78  the units on disk have errors (check, daemon-reload, apply)
 With several units the highest of theirs.";
 
@@ -58,7 +60,8 @@ pub struct Options {
     /// Show long lines whole: status and list-units cut them where the terminal ends
     #[arg(short = 'l', long, global = true)]
     pub full: bool,
-    /// How long to wait: 5s, 2min, infinity (a job: for ever; else 25s)
+    /// How long to wait: 5s, 2min, infinity (jobs, wait, events, logs,
+    /// daemon-reload and apply: for ever; else 25s)
     #[arg(long, global = true, value_name = "TIME", value_parser = timeout)]
     pub timeout: Option<Timeout>,
 }
@@ -93,7 +96,7 @@ pub struct Job {
 /// `scale`.
 #[derive(Args, Clone, PartialEq, Eq, Debug)]
 pub struct Scale {
-    /// A unit and how many instances of it there are to be; 0 is none
+    /// A unit and how many instances of it there are to be: up to 4096; 0 is none
     #[arg(value_name = "UNIT=N", required = true, value_parser = number)]
     pub numbers: Vec<(String, u32)>,
     /// Do not wait until it is done
@@ -104,6 +107,9 @@ pub struct Scale {
 fn number(text: &str) -> Result<(String, u32), String> {
     let (unit, number) = text.split_once('=').ok_or("a unit and a number are needed: web=4")?;
     let number = number.parse().map_err(|_| format!("{number} is no number of instances"))?;
+    if number > INSTANCES_MAX {
+        return Err(format!("{number} instances are too many: {INSTANCES_MAX} at most"));
+    }
     if unit.is_empty() { Err("no unit is named".to_owned()) } else { Ok((unit.to_owned(), number)) }
 }
 

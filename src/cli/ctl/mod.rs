@@ -64,6 +64,8 @@ const TIMED_OUT: u8 = 5;
 const NOT_THERE: u8 = 6;
 /// Wrong usage (sysexits.h).
 const USAGE: u8 = 64;
+/// Standard output could not be written (sysexits.h).
+const SYSTEM: u8 = 71;
 /// The units on disk have errors (sysexits.h).
 const CONFIGURATION: u8 = 78;
 
@@ -75,7 +77,8 @@ pub fn main() -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     if arguments.first().is_some_and(|name| systemctl::is_name(name)) {
         let mut screen = Screen::new(&mut out, &mut err, look);
-        return ExitCode::from(systemctl::run(arguments, &environment, &mut screen));
+        let code = systemctl::run(arguments, &environment, &mut screen);
+        return ExitCode::from(screen.close(code));
     }
     arguments.drain(..arguments.len().min(1));
     ExitCode::from(run(arguments, &environment, look, &mut out, &mut err))
@@ -90,6 +93,11 @@ pub fn run(
     err: &mut dyn io::Write,
 ) -> u8 {
     let mut screen = Screen::new(out, err, look);
+    let code = asked(arguments, environment, &mut screen);
+    screen.close(code)
+}
+
+fn asked(arguments: Vec<OsString>, environment: &Environment, screen: &mut Screen<'_>) -> u8 {
     let name = OsString::from("rinitctl");
     let arguments = match Arguments::try_parse_from(std::iter::once(name).chain(arguments)) {
         Ok(arguments) => arguments,
@@ -106,10 +114,10 @@ pub fn run(
             };
         }
     };
-    screen.look = look.with(&arguments.options);
-    let code = match alone(&arguments.verb, &arguments.options, environment, &mut screen) {
+    screen.look = screen.look.with(&arguments.options);
+    let code = match alone(&arguments.verb, &arguments.options, environment, screen) {
         Some(code) => Ok(code),
-        None => with_rinit(&arguments.verb, &arguments.options, environment, &mut screen),
+        None => with_rinit(&arguments.verb, &arguments.options, environment, screen),
     };
     screen.clear_progress();
     code.unwrap_or_else(|failure| {

@@ -1,13 +1,15 @@
 //! Where rinitctl writes, and how it may: colours, symbols, progress.
 //!
 //! Not what it writes. **Invariant:** colours, symbols beyond ASCII and progress only ever reach
-//! a terminal; nobody there to read is no failure, but it ends a stream.
+//! a terminal; nobody there to read is no failure, but it ends a stream; what could not be written
+//! for another reason is told, and is the exit status.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 
 use super::args::Options;
-use super::fit;
+use super::{SYSTEM, fit};
+use crate::sys::reason;
 use crate::unit::environment::Environment;
 
 /// What may be used.
@@ -139,6 +141,8 @@ pub struct Screen<'a> {
     /// How to write.
     pub look: Look,
     gone: bool,
+    /// Why standard output could not be written, although somebody may read it.
+    lost: Option<io::Error>,
     progress: bool,
 }
 
@@ -151,14 +155,27 @@ impl std::fmt::Debug for Screen<'_> {
 impl<'a> Screen<'a> {
     /// Writes there, so.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, look: Look) -> Screen<'a> {
-        Screen { out, err, look, gone: false, progress: false }
+        Screen { out, err, look, gone: false, lost: None, progress: false }
     }
 
     /// Writes to standard output.
     pub fn out(&mut self, text: &str) {
         self.clear_progress();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        self.gone |= written.is_err();
+        let Err(error) = written else { return };
+        self.gone = true;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.lost.get_or_insert(error);
+        }
+    }
+
+    /// All is said: the exit status, which is not `code` if that never reached its reader.
+    pub fn close(&mut self, code: u8) -> u8 {
+        self.clear_progress();
+        let Some(error) = self.lost.take() else { return code };
+        let why = error.raw_os_error().map_or_else(|| error.to_string(), reason);
+        self.err(&format!("rinitctl: standard output: {why}\n"));
+        SYSTEM
     }
 
     /// Writes to standard error.
@@ -226,6 +243,33 @@ mod tests {
         {
             let environment = Environment::from([("LANG".into(), locale.into())]);
             assert_eq!(speaks_utf8(&environment), speaks, "{locale}");
+        }
+    }
+
+    /// A disk that is full, or a reader that has gone.
+    struct Broken(i32);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(self.0))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_told() {
+        let full = "rinitctl: standard output: No space left on device\n";
+        for (errno, code, words) in [(libc::ENOSPC, SYSTEM, full), (libc::EPIPE, 3, "")] {
+            let (mut out, mut err) = (Broken(errno), Vec::new());
+            let mut screen = Screen::new(&mut out, &mut err, Look::default());
+            screen.out("one\n");
+            screen.out("two\n");
+            assert!(screen.is_gone());
+            assert_eq!(screen.close(3), code);
+            assert_eq!(String::from_utf8(err).unwrap(), words);
         }
     }
 
