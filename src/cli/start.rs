@@ -21,6 +21,7 @@ use crate::unit::UnitName;
 use crate::unit::command_unit;
 use crate::unit::compact::compact;
 use crate::unit::directive::ManagerSection;
+use crate::unit::drain::SHUTDOWN_TIMEOUT;
 use crate::unit::environment::Environment;
 use crate::unit::load::{LoadRequest, Loaded, host_facts, load};
 use crate::unit::problem::Problem;
@@ -29,9 +30,6 @@ use crate::unit::tree::tree;
 
 /// The exit status for wrong units (sysexits(3), EX_CONFIG).
 const CONFIGURATION: u8 = 78;
-
-/// The total time of a stop: below the 10 s after which Docker kills.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// As much stack as the main thread has by default; only what is used takes memory.
 const LOAD_STACK: usize = 8 << 20;
@@ -157,6 +155,7 @@ fn request(options: &Options, start: Option<&Path>) -> LoadRequest {
         default_directory_may_be_absent: options.default_directory && has_command,
         names: options.names.clone(),
         command: has_command.then(|| (text(&options.command), options.properties.clone())),
+        shutdown_timeout: options.shutdown_timeout,
         inherited_environment: environment,
         host,
     }

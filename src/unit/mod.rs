@@ -19,6 +19,7 @@ pub mod compact;
 pub mod condition;
 pub mod connections;
 pub mod directive;
+pub mod drain;
 pub mod environment;
 pub mod exit_status;
 pub mod graph;

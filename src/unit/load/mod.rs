@@ -14,13 +14,16 @@ pub mod limits;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::directive::{Draft, ManagerSection, UnitDefaults};
 use super::environment::Environment;
 use super::problem::{Problem, Severity, SourceFile, Span};
 use super::raw::RawUnit;
 use super::specifier::HostFacts;
-use super::{StartedBy, Unit, UnitName, UnitSet, budget, build, command_unit, toml, value, verify};
+use super::{
+    StartedBy, Unit, UnitName, UnitSet, budget, build, command_unit, drain, toml, value, verify,
+};
 use files::{Directory, Source};
 
 pub use container::{Container, oom_counter};
@@ -37,6 +40,8 @@ pub struct LoadRequest {
     pub names: Vec<String>,
     /// The COMMAND with its arguments, and the `-p` properties.
     pub command: Option<(Vec<String>, Vec<String>)>,
+    /// `--shutdown-timeout`, which goes before `rinit.toml`'s.
+    pub shutdown_timeout: Option<Duration>,
     /// The environment that rinit got, which units inherit.
     pub inherited_environment: Environment,
     /// What `%` specifiers say about the host.
@@ -143,7 +148,11 @@ fn manager_section(
         problems.push(Problem::note(None, message));
     }
     match read_toml(first, problems) {
-        Some(raw) => build::build_manager(&raw, &request.host, problems),
+        Some(raw) => {
+            let section = build::build_manager(&raw, &request.host, problems);
+            problems.extend(drain::check(&raw, &section, request.shutdown_timeout));
+            section
+        }
         None => ManagerSection::default(),
     }
 }
@@ -270,8 +279,10 @@ fn nothing_to_start(units: &UnitSet) -> Option<Problem> {
     if n == 0 || units.units.values().any(is_up) {
         return None;
     }
-    let message =
-        format!("boot starts none of the units, of which there are {n}: rinit ends at once");
+    let message = match n {
+        1 => "boot does not start the only unit that there is: rinit ends at once".to_owned(),
+        n => format!("boot starts none of the units, of which there are {n}: rinit ends at once"),
+    };
     let hint = "boot starts each but those with [Install] Enabled = false, and those that another \
                 names in OnFailure= or OnSuccess=";
     Some(Problem { severity: Severity::Warning, ..Problem::error(None, message).hint(hint) })

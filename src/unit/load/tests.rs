@@ -275,6 +275,23 @@ fn the_first_directory_wins_and_drop_ins_add_up() {
     assert_eq!(loaded.manager.shutdown_timeout, Some(std::time::Duration::from_secs(5)));
 }
 
+#[test]
+fn a_drain_leaves_time_to_stop() {
+    let drains = |text: &str, asked: Option<u64>, expected: Expect| {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "web.toml", SERVICE);
+        write(directory.path(), "rinit.toml", text);
+        let shutdown_timeout = asked.map(std::time::Duration::from_secs);
+        let loaded = load(&LoadRequest { shutdown_timeout, ..request(directory.path()) });
+        expected.assert_eq(&drawn(&loaded, directory.path()));
+    };
+    let long = "[Manager]\nDrainSec = '10s'\n";
+    drains(long, Some(11), expect![""]);
+    drains("[Manager]\nDrainSec = 8\n", None, expect![""]);
+    drains("[Manager]\nDrainSec = '10s'\nShutdownTimeoutSec = '1min'\n", None, expect![""]);
+    drains(long, None, expect![[r#""#]]);
+}
+
 /// An empty `rinit.toml` configures nothing; it is no unit that lacks something.
 #[test]
 fn settings_may_be_empty() {
