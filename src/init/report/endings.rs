@@ -97,7 +97,8 @@ impl Endings {
         }
         match to {
             SubState::Dead => self.finishing.remove(unit),
-            SubState::Failed | SubState::AutoRestart | SubState::Running => {
+            // What is left of a RemainAfterExit= is stopped, some day.
+            SubState::Failed | SubState::AutoRestart | SubState::Running | SubState::Exited => {
                 self.finishing.remove(unit);
                 false
             }
@@ -106,7 +107,6 @@ impl Endings {
             | SubState::Start
             | SubState::StartPost
             | SubState::Listening
-            | SubState::Exited
             | SubState::Reload
             | SubState::Stop
             | SubState::StopSigterm

@@ -15,10 +15,15 @@ pub(super) fn exhausted(
     delay: Duration,
 ) -> String {
     let (interval, every) = (span(interval), span(delay));
-    format!(
-        "{burst} starts in {interval} were not enough; {up} of {total} instances are up, \
-         so it is tried again every {every}"
-    )
+    let (starts, were) = if burst == 1 { ("start", "was") } else { ("starts", "were") };
+    let are = if up == 1 { "is" } else { "are" };
+    // With none up its service is at its end, unless another one comes up after all.
+    let next = match up {
+        0 => format!("if another comes up, it is tried again every {every}"),
+        _ => format!("so it is tried again every {every}"),
+    };
+    let tried = format!("{burst} {starts} in {interval} {were} not enough");
+    format!("{tried}; {up} of {total} instances {are} up, {next}")
 }
 
 pub(super) fn roll(what: &RollEvent, done: u32, total: u32) -> String {

@@ -132,6 +132,9 @@ fn a_step_finishes_and_a_service_stops() {
     // Told to stop while it worked, and while it ran.
     assert_eq!(last(&[leave(SubState::Start), exit(), dead()]), Some(false));
     assert_eq!(last(&[exit(), leave(SubState::Running), dead()]), Some(false));
+    let remains = || state(SubState::Start, SubState::Exited, ok);
+    let told = [exit(), remains(), leave(SubState::Exited), dead()];
+    assert_eq!(last(&told), Some(false), "RemainAfterExit=");
 }
 
 #[test]
@@ -162,6 +165,8 @@ fn a_timeout_names_its_cause() {
     check(timed_out(SubState::Reload, Some(Signal::KILL)), Level::Warn, text);
     let text = "rinit: web.service: start took longer than 300ms, sending SIGTERM";
     check(timed_out(SubState::Start, Some(Signal::TERM)), Level::Warn, text);
+    let text = "rinit: web.service: start-post took longer than 300ms, stopping it";
+    check(timed_out(SubState::StartPost, None), Level::Warn, text);
     let ignored = |signal| Fact::SignalIgnored { signal };
     check(ignored(Signal::CONT), Level::Debug, "rinit: SIGCONT means nothing here");
 }
@@ -224,11 +229,22 @@ fn what_is_not_done() {
     let text = "rinit: web.service: connections started it 5 times within 2s: its sockets are \
                 closed (TriggerLimitBurst=5, TriggerLimitIntervalSec=2s)";
     check(Fact::TriggerLimitHit { unit, burst, interval }, Level::Error, text);
-    let unit = UnitName::parse("web@2.service").unwrap();
-    let (up, total, delay) = (1, 2, 60 * second);
-    let text = "rinit: web@2.service: 5 starts in 2s were not enough; 1 of 2 instances are up, \
+    let (total, delay) = (2, 60 * second);
+    let text = "rinit: web@2.service: 5 starts in 2s were not enough; 1 of 2 instances is up, \
                 so it is tried again every 1min";
-    check(Fact::Exhausted { unit, burst, interval, up, total, delay }, Level::Error, text);
+    let exhausted = |burst, up| {
+        let unit = UnitName::parse("web@2.service").unwrap();
+        Fact::Exhausted { unit, burst, interval, up, total, delay }
+    };
+    check(exhausted(5, 1), Level::Error, text);
+    let text = "rinit: web@2.service: 1 start in 2s was not enough; 0 of 2 instances are up, \
+                if another comes up, it is tried again every 1min";
+    check(exhausted(1, 0), Level::Error, text);
+    let scaled = |to| Fact::Scaled { unit: web(), from: 2, to };
+    let text = "rinit: web.service: 1 instance is wanted now, instead of 2";
+    check(scaled(1), Level::Info, text);
+    let text = "rinit: web.service: 3 instances are wanted now, instead of 2";
+    check(scaled(3), Level::Info, text);
     let text = "rinit: web.service: not started: [::]:80: in use";
     let reason = "[::]:80: in use".to_owned();
     check(Fact::ListenFailed { unit: web(), reason }, Level::Error, text);

@@ -85,7 +85,8 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
             Words::new("message", message, vec![("delay_usec", json!(micros(*delay)))])
         }
         Fact::Scaled { from, to, .. } => {
-            Words::message(format!("{to} instances are wanted now, instead of {from}"))
+            let what = if *to == 1 { "instance is" } else { "instances are" };
+            Words::message(format!("{to} {what} wanted now, instead of {from}"))
         }
         Fact::Roll { what, done, total, .. } => {
             let fields = vec![("done", json!(done)), ("total", json!(total))];
@@ -254,7 +255,7 @@ fn trigger_limit(burst: u32, interval: &str) -> String {
 fn timed_out(state: SubState, after: Duration, signal: Option<Signal>, missing: &str) -> String {
     let next = match signal {
         Some(signal) => format!(", sending {signal}"),
-        None => String::new(),
+        None => ", stopping it".to_owned(),
     };
     let after = span(after);
     let up = matches!(state, SubState::Running | SubState::Reload);

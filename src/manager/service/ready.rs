@@ -179,7 +179,24 @@ impl Service {
 
     /// What a start, or a reload, has waited for in vain.
     pub(super) fn missing(&self) -> String {
-        let words = match self.state {
+        match (self.awaited_words(), &self.last_word) {
+            (words, Some(last)) if !words.is_empty() => {
+                format!("{words}; the last word was: {last}")
+            }
+            (words, _) => words,
+        }
+    }
+
+    /// Nobody is left of whom what is missing could come.
+    fn left_nobody(&self) -> String {
+        let words = self.awaited_words();
+        let have = if words.contains(" and ") { "have" } else { "has" };
+        let why = self.last_word.as_ref().map_or_else(String::new, |last| format!(" ({last})"));
+        format!("no process is left, and {words} {have} not come{why}")
+    }
+
+    fn awaited_words(&self) -> String {
+        match self.state {
             SubState::Start => self.awaited.words(),
             SubState::StartPost if matches!(self.search, Search::Again(_)) => {
                 Source::Process.words().to_string()
@@ -201,11 +218,7 @@ impl Service {
             | SubState::FinalSigterm
             | SubState::FinalSigkill
             | SubState::AutoRestart
-            | SubState::Failed => return String::new(),
-        };
-        match &self.last_word {
-            Some(last) => format!("{words}; the last word was: {last}"),
-            None => words,
+            | SubState::Failed => String::new(),
         }
     }
 
@@ -348,11 +361,11 @@ impl Service {
     pub(super) fn emptied(&mut self, out: &mut Out) {
         let waits = matches!(self.search, Search::Again(_));
         if self.state == SubState::Start && (waits || self.is_mainless()) {
-            let reason = format!("no process is left, and {} has not come", self.missing());
+            let reason = self.left_nobody();
             self.broke_protocol(out, reason, None);
             self.signal(out, SubState::StopSigterm);
         } else if self.state == SubState::StartPost && waits {
-            let reason = format!("no process is left, and {} has not come", self.missing());
+            let reason = self.left_nobody();
             self.broke_protocol(out, reason, None);
             self.exec_stop(out);
         } else if self.is_mainless() && self.state == SubState::Running {
