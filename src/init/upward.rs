@@ -163,7 +163,12 @@ mod tests {
         up.reloading(at(1003));
         up.reloaded();
         let cause = StopCause::Signal(Signal::TERM);
-        up.fact(&Fact::Stopping { cause, budget: Duration::ZERO, code: None });
+        up.fact(&Fact::Stopping {
+            cause,
+            budget: Duration::ZERO,
+            drain: Duration::ZERO,
+            code: None,
+        });
         for expected in [
             "WATCHDOG=1",
             "WATCHDOG=1",

@@ -3,6 +3,7 @@
 //! Not its arithmetic (`shutdown`) and not its causes (`ends`, `signals`).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Manager;
 use super::event::{Action, Fact, JobKind, JobResult, StopCause};
@@ -21,7 +22,7 @@ impl Manager {
             return;
         }
         let code = *self.verdict.get_or_insert(code);
-        let mut shutdown = self.new_shutdown(cause, Some(code));
+        let mut shutdown = self.new_shutdown(cause, Some(code), Duration::ZERO);
         if handlers.is_empty() {
             self.shutdown = Some(shutdown);
             self.stop_units();
@@ -62,11 +63,11 @@ impl Manager {
     }
 
     fn begin_requested(&mut self, cause: StopCause) {
-        let mut shutdown = self.new_shutdown(cause, self.verdict);
+        let drain = if self.live == 0 { Duration::ZERO } else { self.config.drain };
+        let mut shutdown = self.new_shutdown(cause, self.verdict, drain);
         // What was killed before anybody asked for the end does not count.
         self.services.values_mut().for_each(|service| service.killed_late = false);
-        let drain = self.config.drain;
-        if drain.is_zero() || self.live == 0 {
+        if drain.is_zero() {
             self.shutdown = Some(shutdown);
             self.stop_units();
         } else {
@@ -76,10 +77,10 @@ impl Manager {
         }
     }
 
-    fn new_shutdown(&mut self, cause: StopCause, code: Option<u8>) -> Shutdown {
+    fn new_shutdown(&mut self, cause: StopCause, code: Option<u8>, drain: Duration) -> Shutdown {
         self.interrupt_rolls();
         let budget = self.config.shutdown_timeout;
-        self.out.record(Fact::Stopping { cause: cause.clone(), budget, code });
+        self.out.record(Fact::Stopping { cause: cause.clone(), budget, drain, code });
         Shutdown::new(self.out.now, budget, cause)
     }
 

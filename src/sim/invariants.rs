@@ -330,7 +330,7 @@ impl<'a> Checker<'a> {
                 self.stop.timed_out(*signal);
             }
             Fact::Forwarded { unit, .. } => self.seen[of(unit)].forwarded = true,
-            Fact::Stopping { cause, budget, code } => {
+            Fact::Stopping { cause, budget, code, .. } => {
                 let main = match cause {
                     StopCause::Failed(name) => self.seen[of(name)].main_exit,
                     StopCause::Signal(_) | StopCause::Client => None,

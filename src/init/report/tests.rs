@@ -69,9 +69,13 @@ fn lines_for_people() {
     let text = "rinit: web.service: start dependency: db.service failed";
     check(job(JobResult::Dependency, "db.service failed"), Level::Error, text);
     let cause = StopCause::Signal(Signal::TERM);
-    let stopping = Fact::Stopping { cause, budget: Duration::from_secs(9), code: Some(0) };
+    let budget = Duration::from_secs(9);
+    let stopping = |cause, drain| Fact::Stopping { cause, budget, drain, code: Some(0) };
     let text = "rinit: SIGTERM: stopping everything within 9s, exit status 0";
-    check(stopping, Level::Info, text);
+    check(stopping(cause.clone(), Duration::ZERO), Level::Info, text);
+    let text = "rinit: SIGTERM: serving on for 2s (DrainSec=), then stopping everything within 9s \
+                in all, exit status 0";
+    check(stopping(cause, Duration::from_secs(2)), Level::Info, text);
 }
 
 #[test]

@@ -125,7 +125,9 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
             "no signal that may be sent has ended all its processes; going on without them",
         ),
         Fact::Booted { took } => Words::message(format!("boot done in {}", span(*took))),
-        Fact::Stopping { cause, budget, code } => Words::message(stopping(cause, *budget, *code)),
+        Fact::Stopping { cause, budget, drain, code } => {
+            Words::message(stopping(cause, *budget, *drain, *code))
+        }
         Fact::Hurried { signal, at_once } => Words::message(hurried(*signal, *at_once)),
         Fact::BudgetSpent { units } => Words::message(budget_spent(units)),
         Fact::Forwarded { signal, .. } => Words::message(format!("{signal} passed on")),
@@ -293,7 +295,7 @@ fn unhealthy(why: &str, after: u32, stops: bool) -> String {
     format!("unhealthy{times}: {why}; {next}")
 }
 
-fn stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> String {
+fn stopping(cause: &StopCause, budget: Duration, drain: Duration, code: Option<u8>) -> String {
     let why = match cause {
         StopCause::Signal(signal) => signal.to_string(),
         StopCause::Client => "shutdown asked for".to_owned(),
@@ -302,7 +304,15 @@ fn stopping(cause: &StopCause, budget: Duration, code: Option<u8>) -> String {
         StopCause::NothingLeft => "nothing runs or waits any more".to_owned(),
     };
     let status = code.map_or_else(String::new, |code| format!(", exit status {code}"));
-    format!("{why}: stopping everything within {}{status}", span(budget))
+    let budget = span(budget);
+    let what = match drain.is_zero() {
+        true => format!("stopping everything within {budget}"),
+        false => format!(
+            "serving on for {} (DrainSec=), then stopping everything within {budget} in all",
+            span(drain)
+        ),
+    };
+    format!("{why}: {what}{status}")
 }
 
 fn hurried(signal: Signal, at_once: bool) -> String {

@@ -294,6 +294,8 @@ pub enum Fact {
         cause: StopCause,
         /// The time it has.
         budget: Duration,
+        /// So long of it the services serve on first (`DrainSec=`).
+        drain: Duration,
         /// The exit status, if this end decides it.
         code: Option<u8>,
     },

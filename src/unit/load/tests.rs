@@ -289,7 +289,21 @@ fn a_drain_leaves_time_to_stop() {
     drains(long, Some(11), expect![""]);
     drains("[Manager]\nDrainSec = 8\n", None, expect![""]);
     drains("[Manager]\nDrainSec = '10s'\nShutdownTimeoutSec = '1min'\n", None, expect![""]);
-    drains(long, None, expect![[r#""#]]);
+    drains(
+        long,
+        None,
+        expect![[r#"
+            warning: DrainSec of 10s leaves no time to stop: a whole stop has 9s, and then processes are killed at once
+             --> DIR/rinit.toml:2:1
+              |
+            2 | DrainSec = '10s'
+              | ^^^^^^^^
+              |
+              = help: the drain is part of ShutdownTimeoutSec (--shutdown-timeout): raise that, too
+
+            1 warning: nothing was started
+        "#]],
+    );
 }
 
 /// An empty `rinit.toml` configures nothing; it is no unit that lacks something.
