@@ -48,8 +48,10 @@ fn scale(rig: &mut Rig, count: u32) {
 #[test]
 fn a_number_beyond_all_bounds_is_refused() {
     let mut rig = booted(several(2, RollingOrder::StopFirst));
+    rig.log();
     scale(&mut rig, 4097);
-    check(&mut rig, expect![[""]]);
+    let told = "reply Refused { reason: \"4097 instances are too many: 4096 at most\" }\n";
+    assert_eq!(rig.log(), told);
 }
 
 #[test]
