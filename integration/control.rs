@@ -476,33 +476,35 @@ fn the_default_place_is_found() {
 #[test]
 fn a_busy_default_is_one_warning() {
     require!("user namespace");
-    let rinit = Rinit::pid1().plain().launch(&["--read-only", "/run"]).env("RINIT_SOCKET", "");
-    let rinit = rinit.env("XDG_RUNTIME_DIR", "@dir@").command_probe("say ready wait");
+    let rinit = Rinit::pid1().launch(&["--read-only", "/run"]).env("RINIT_SOCKET", "");
+    let rinit = rinit.env("XDG_RUNTIME_DIR", "@dir@").command_probe("wait");
     let directory = rinit.path("rinit");
     fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
     let _listener = UnixListener::bind(directory.join("io.rinit.Manager")).unwrap();
     let mut rinit = rinit.start();
-    rinit.wait_line("ready");
-    let outcome = rinit.terminate();
-    outcome.assert_code(143).assert_stderr(&[
-        "rinit: no control socket: ",
-        "io.rinit.Manager is busy: another rinit listens there; rinitctl cannot reach this rinit",
-    ]);
-    outcome.assert(outcome.stderr().lines().count() == 1, "one warning");
+    let said = rinit.wait_message("no control socket: ");
+    let why = "is busy: another rinit listens there; rinitctl cannot reach this rinit";
+    assert!(said.text("message").contains(why), "{}", said.text("message"));
+    assert_eq!(said.text("level"), "warn", "which a COMMAND's caller sees");
+    rinit.terminate().assert_code(143);
 }
 
 /// Without any place for a socket a unit's operator is told what to give; a bare COMMAND is not.
 #[test]
 fn no_place_for_the_default_is_told_with_what_to_give() {
     require!("user namespace");
-    let rinit = || Rinit::pid1().plain().launch(&["--read-only", "/"]).env("RINIT_SOCKET", "");
-    let outcome = rinit().service("step", "exit 0", "Type = \"oneshot\"").run();
-    outcome.assert_code(0).assert_stderr(&[
-        "no control socket: no place for it: ",
-        "rinitctl cannot reach this rinit: give --socket PATH, or a writable /run or /tmp",
-    ]);
-    let outcome = rinit().command_probe("exit 0").run();
-    outcome.assert_code(0).assert(outcome.stderr().is_empty(), "it lacks nothing");
+    let rinit = || Rinit::pid1().launch(&["--read-only", "/"]).env("RINIT_SOCKET", "");
+    for (setup, level, code) in [
+        (rinit().service("web", "wait", ""), "warn", 0),
+        (rinit().command_probe("wait"), "info", 143),
+    ] {
+        let mut rinit = setup.start();
+        let said = rinit.wait_message("no control socket: no place for it: ");
+        let fix = "cannot reach this rinit: give --socket PATH, or a writable /run or /tmp";
+        assert!(said.text("message").contains(fix), "{}", said.text("message"));
+        assert_eq!(said.text("level"), level);
+        rinit.terminate().assert_code(code);
+    }
 }
 
 #[test]
