@@ -7,13 +7,25 @@ use std::collections::BTreeSet;
 
 use super::Manager;
 use super::event::StopCause;
-use super::job::Origin;
+use super::job::{Job, Origin};
 use super::out::Change;
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
 use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::ExitAction;
+
+/// What it means that a unit is down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// Nobody wanted it: FailureAction= and SuccessAction= are for this.
+    ForGood,
+    /// Somebody stopped it, or a client's start of it was in vain and that client is told: how it
+    /// ended is no failure of the whole. COMMAND is never meant by this: rinit ends as it ends.
+    Wished,
+    /// The first half of a restart is done.
+    ComesBack,
+}
 
 impl Manager {
     /// A unit is down for good, as far as it is concerned itself.
@@ -27,7 +39,14 @@ impl Manager {
         if service.unit.is_made() {
             return; // its group speaks for it; how one connection ended is nobody's matter
         }
-        if is_command && service.main_exit.is_some() {
+        let end = if self.jobs.get(&change.unit).is_some_and(Job::starts) {
+            End::ComesBack
+        } else if service.is_wished() && !is_command {
+            End::Wished
+        } else {
+            End::ForGood
+        };
+        if is_command && service.main_exit.is_some() && end == End::ForGood {
             let definition = &service.unit;
             let given = if change.to == SubState::Failed {
                 definition.failure_action_exit_status
@@ -42,9 +61,9 @@ impl Manager {
         }
         self.stop_bound(&change.unit);
         if change.to == SubState::Failed {
-            self.on_failed(&change.unit, code);
+            self.on_failed(&change.unit, code, end);
         } else {
-            self.on_dead(&change.unit, code);
+            self.on_dead(&change.unit, code, end);
         }
         self.uphold(&change.unit);
     }
@@ -58,11 +77,13 @@ impl Manager {
         }
     }
 
-    fn on_failed(&mut self, unit: &UnitName, code: u8) {
+    fn on_failed(&mut self, unit: &UnitName, code: u8, end: End) {
         let Some(service) = self.services.get(unit) else { return };
         let definition = service.unit.clone();
         let limit_hit = service.result == ServiceResult::StartLimitHit;
-        self.first_failure.get_or_insert(code);
+        if end != End::ComesBack {
+            self.first_failure.get_or_insert(code);
+        }
         let told = self.services.get_mut(unit).is_some_and(|service| {
             limit_hit && std::mem::replace(&mut service.limit_told, limit_hit)
         });
@@ -84,11 +105,13 @@ impl Manager {
             | ExitAction::Reboot
             | ExitAction::RebootForce => definition.failure_action,
         };
-        let code = definition.failure_action_exit_status.unwrap_or(code);
-        self.take(action, StopCause::Failed(unit.clone()), code, handlers);
+        if end == End::ForGood {
+            let code = definition.failure_action_exit_status.unwrap_or(code);
+            self.take(action, StopCause::Failed(unit.clone()), code, handlers);
+        }
     }
 
-    fn on_dead(&mut self, unit: &UnitName, code: u8) {
+    fn on_dead(&mut self, unit: &UnitName, code: u8, end: End) {
         let Some(service) = self.services.get(unit) else { return };
         let definition = service.unit.clone();
         // A start that was skipped, or a restart that was called off, is no success.
@@ -96,8 +119,11 @@ impl Manager {
             return;
         }
         let handlers = self.start_handlers(unit, &definition.on_success);
-        let code = definition.success_action_exit_status.unwrap_or(code);
-        self.take(definition.success_action, StopCause::Succeeded(unit.clone()), code, handlers);
+        if end != End::ComesBack {
+            let code = definition.success_action_exit_status.unwrap_or(code);
+            let cause = StopCause::Succeeded(unit.clone());
+            self.take(definition.success_action, cause, code, handlers);
+        }
     }
 
     fn take(

@@ -55,7 +55,13 @@ impl Graph {
 
     /// The units that an explicit stop or restart of this one takes along.
     pub fn stop_with(&self, unit: &UnitName) -> impl Iterator<Item = &UnitName> {
-        let edges = [&self.required_by, &self.requisite_of, &self.bound_by, &self.parts];
+        let edges = [&self.required_by, &self.requisite_of];
+        edges.into_iter().flat_map(move |edges| of(edges, unit)).chain(self.tied_to(unit))
+    }
+
+    /// Those of them that say so themselves (`BindsTo=`, `PartOf=`), and not only that they need it.
+    pub fn tied_to(&self, unit: &UnitName) -> impl Iterator<Item = &UnitName> {
+        let edges = [&self.bound_by, &self.parts];
         edges.into_iter().flat_map(move |edges| of(edges, unit))
     }
 

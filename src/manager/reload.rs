@@ -112,11 +112,11 @@ impl Manager {
             self.stop(&name, Origin::Unit);
         }
         for name in with(ChangeAction::Restart) {
-            self.restart_or_roll(&name, Origin::Unit);
+            self.restart_or_roll(&name, Origin::Client);
         }
         // New steps come before new units by the order that `unit::steps` gave them.
         for name in with(ChangeAction::Start) {
-            self.install(&name, Job::new(super::event::JobKind::Start, Origin::Unit));
+            self.install(&name, Job::new(super::event::JobKind::Start, Origin::Client));
         }
     }
 

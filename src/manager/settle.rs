@@ -158,6 +158,9 @@ impl Manager {
         self.jobs.run(unit);
         self.take_out(unit);
         self.with(unit, |service, _| {
+            // One that is on its way down already has come to that by itself.
+            let falls = service.state.active_state() == ActiveState::Deactivating;
+            service.told_to_stop |= !falls;
             service.graceful_until = limits.map(|(graceful, _)| graceful);
             service.abandon_at = limits.map(|(_, end)| end);
         });
@@ -214,6 +217,11 @@ impl Manager {
         if let Some(reason) = self.unmet_requirement(definition) {
             self.finish_job(unit, JobResult::Dependency, &reason);
         } else if !self.hold_idle(unit, definition) && self.has_sockets(unit) {
+            let origin = self.jobs.get(unit).map(|job| job.origin);
+            if origin != Some(Origin::AutoRestart) {
+                let by_client = origin == Some(Origin::Client);
+                self.with(unit, |service, _| service.by_client = by_client);
+            }
             self.jobs.run(unit);
             if self.group_phase(unit) == GroupPhase::Up {
                 self.hasten_group(unit);

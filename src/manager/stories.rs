@@ -4,6 +4,7 @@ mod health;
 mod memory;
 mod readiness;
 mod ready;
+mod wishes;
 
 use expect_test::{Expect, expect};
 use std::time::Duration;

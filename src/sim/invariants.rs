@@ -15,7 +15,7 @@ use crate::manager::event::{
     Action, CheckOutcome, ClientId, Event, Fact, JobKind, JobResult, ProcessId, ProcessRole,
     Request, SpawnRequest, StopCause,
 };
-use crate::manager::state::{ActiveState, SubState};
+use crate::manager::state::{ActiveState, ServiceResult, SubState};
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::{KillMode, ServiceType};
 use crate::unit::{Unit, UnitName};
@@ -317,7 +317,10 @@ impl<'a> Checker<'a> {
         let plan = self.plan;
         let of = |unit: &UnitName| plan.index(unit);
         match fact {
-            Fact::State { unit, from, to, .. } => self.change(of(unit), *from, *to),
+            Fact::State { unit, from, to, result, .. } => {
+                self.end_of_what_was_well(of(unit), *to, *result);
+                self.change(of(unit), *from, *to);
+            }
             Fact::Job { unit, kind, result, .. } => self.job_ended(of(unit), *kind, *result),
             Fact::RestartScheduled { unit, delay, attempt, .. } => {
                 self.scheduled(of(unit), *delay, *attempt)
@@ -375,6 +378,18 @@ impl<'a> Checker<'a> {
         // One that another process took the place of is no more in the list.
         let before = self.seen[unit].given_up;
         self.seen[unit].given_up = ours.filter(|id| *id < ADOPTED).max().unwrap_or(0).max(before);
+    }
+
+    /// A stop that begins while the main process lives and nothing is wrong is somebody's wish.
+    fn end_of_what_was_well(&mut self, unit: usize, to: SubState, result: ServiceResult) {
+        let seen = &mut self.seen[unit];
+        let was_up = !matches!(
+            seen.state.active_state(),
+            ActiveState::Inactive | ActiveState::Failed | ActiveState::Deactivating
+        );
+        if was_up && to.active_state() == ActiveState::Deactivating {
+            seen.told = result == ServiceResult::Success && seen.main_exit.is_none();
+        }
     }
 
     fn change(&mut self, unit: usize, from: SubState, to: SubState) {

@@ -20,6 +20,8 @@ pub(super) struct Seen {
     /// A client has asked something of it, or of one that it may follow.
     pub(super) touched: bool,
     pub(super) refused: bool,
+    /// Its stop began while it was well: somebody wanted that.
+    pub(super) told: bool,
     pub(super) failed_at: Option<u64>,
     pub(super) ever_failed: bool,
     pub(super) main_exit: Option<ExitStatus>,
@@ -61,6 +63,7 @@ impl Seen {
             boot_result: None,
             touched: false,
             refused: false,
+            told: false,
             failed_at: None,
             ever_failed: false,
             main_exit: None,

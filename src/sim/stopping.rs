@@ -209,7 +209,8 @@ impl Checker<'_> {
         let patience = nanos(self.plan.config.shutdown_timeout).saturating_add(SLACK);
         for unit in 0..self.seen.len() {
             let declared = &self.plan.units[unit];
-            let counts = declared.failure_action != ExitAction::None && !self.seen[unit].touched;
+            let wished = self.seen[unit].touched || self.seen[unit].told;
+            let counts = declared.failure_action != ExitAction::None && !wished;
             let failed = self.seen[unit].failed_at.filter(|_| counts && self.stop.begun.is_none());
             if failed.is_some_and(|at| world.now > at.saturating_add(patience)) {
                 let name = self.name(unit);

@@ -90,6 +90,10 @@ pub(super) struct Service {
     pub n_restarts: u32,
     /// A client stopped it: rinit waits for that client's next word.
     pub held: bool,
+    /// A client started it, and it has not been up since.
+    pub by_client: bool,
+    /// A client or another unit wanted this run to end.
+    pub told_to_stop: bool,
     /// The boot, a client or another unit wanted it up at least once.
     pub wanted: bool,
     /// What a start job is told if this run ends without having been up.
@@ -174,6 +178,8 @@ impl Service {
             control: None,
             n_restarts: 0,
             held: false,
+            by_client: false,
+            told_to_stop: false,
             wanted: false,
             verdict: None,
             monitor: None,
@@ -216,6 +222,11 @@ impl Service {
 
     pub fn name(&self) -> &UnitName {
         &self.unit.name
+    }
+
+    /// Whether somebody wanted the end of its last run, or a client a start of it that was in vain.
+    pub fn is_wished(&self) -> bool {
+        self.told_to_stop || self.by_client && self.ready_at.is_none()
     }
 
     /// Nothing runs and nothing is waited for.

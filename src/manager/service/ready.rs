@@ -360,14 +360,11 @@ impl Service {
     /// No process of the unit is left, and it is not being stopped.
     pub(super) fn emptied(&mut self, out: &mut Out) {
         let waits = matches!(self.search, Search::Again(_));
-        if self.state == SubState::Start && (waits || self.is_mainless()) {
+        let starts = self.state == SubState::Start && (waits || self.is_mainless());
+        if starts || self.state == SubState::StartPost && waits {
             let reason = self.left_nobody();
             self.broke_protocol(out, reason, None);
             self.signal(out, SubState::StopSigterm);
-        } else if self.state == SubState::StartPost && waits {
-            let reason = self.left_nobody();
-            self.broke_protocol(out, reason, None);
-            self.exec_stop(out);
         } else if self.is_mainless() && self.state == SubState::Running {
             self.main_gone(out);
         }

@@ -230,13 +230,10 @@ impl Service {
             }
             SubState::Reload if success && out.stopping => self.reloaded(out),
             SubState::Reload if success => self.next_command(out, role),
-            SubState::StartPre => {
+            // ExecStop= is for what was started whole (systemd.service(5)).
+            SubState::StartPre | SubState::StartPost => {
                 self.note(result, Some(exit));
                 self.signal(out, SubState::StopSigterm);
-            }
-            SubState::StartPost => {
-                self.note(result, Some(exit));
-                self.exec_stop(out);
             }
             SubState::Reload => {
                 self.verdict = Some(Box::new((JobResult::Failed, format!("ExecReload= {exit}"))));

@@ -37,7 +37,10 @@ impl Service {
                 self.n_restarts = 0;
                 self.attempt = 0;
             }
-            StartReason::Automatic => self.n_restarts = self.n_restarts.saturating_add(1),
+            StartReason::Automatic => {
+                self.n_restarts = self.n_restarts.saturating_add(1);
+                self.by_client &= self.ready_at.is_none();
+            }
         }
         self.held = false;
         self.begin_run(out);
@@ -103,6 +106,7 @@ impl Service {
         self.waiting = Waiting::ForProcesses;
         self.may_restart = true;
         self.restarting = false;
+        self.told_to_stop = false;
         self.last_word = None;
         self.said = None;
         self.oom_killed = false;
@@ -319,12 +323,6 @@ impl Service {
     pub(super) fn start_timed_out(&mut self, out: &mut Out, limit: Duration) {
         let service = &self.unit.service;
         let next = match service.timeout_start_failure_mode {
-            TimeoutFailureMode::Terminate if self.state == SubState::StartPost => {
-                self.record_timeout(out, limit, None, self.missing());
-                self.note(ServiceResult::Timeout, None);
-                self.exec_stop(out);
-                return;
-            }
             TimeoutFailureMode::Abort => SubState::StopWatchdog,
             TimeoutFailureMode::Kill if service.send_sigkill => SubState::StopSigkill,
             TimeoutFailureMode::Terminate | TimeoutFailureMode::Kill => SubState::StopSigterm,

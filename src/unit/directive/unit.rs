@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Directive] = &[
         |draft, item, cx| cx.units(&mut draft.unit.binds_to, item)),
     row(Unit, "PartOf", Kind::Units, "", "Is stopped and restarted with these",
         |draft, item, cx| cx.units(&mut draft.unit.part_of, item)),
-    row(Unit, "Upholds", Kind::Units, "", "As Wants=, and starts them again whenever they are down",
+    row(Unit, "Upholds", Kind::Units, "", "As Wants=, and starts them again whenever they are down, but for those that a client stopped",
         |draft, item, cx| cx.units(&mut draft.unit.upholds, item)),
     row(Unit, "Conflicts", Kind::Units, "", "Starting one stops the other",
         |draft, item, cx| cx.units(&mut draft.unit.conflicts, item)),
