@@ -39,7 +39,9 @@ impl Manager {
         if service.unit.is_made() {
             return; // its group speaks for it; how one connection ended is nobody's matter
         }
-        let end = if self.jobs.get(&change.unit).is_some_and(Job::starts) {
+        // One that failed before its turn to stop came has failed by itself.
+        let starts = self.jobs.get(&change.unit).is_some_and(Job::starts);
+        let end = if service.told_to_stop && starts {
             End::ComesBack
         } else if service.is_wished() && !is_command {
             End::Wished

@@ -101,3 +101,12 @@ fn a_stop_waits_for_who_goes_and_is_to_come_back() {
          connect 4 1",
     );
 }
+
+/// `d` fails by itself while it waits to be restarted with `c`, whose own stop takes long.
+#[test]
+fn a_failure_while_a_restart_waits_for_its_turn() {
+    check(
+        "units 3\ntemper 0 5 0 3\nrestart 0 2\nlink 0 0 18 0 0 15\nbudget 6\nfate 0 0 0 4\n\
+         reaction-delay 0 0 5",
+    );
+}
