@@ -20,6 +20,7 @@ use crate::sys::{seed, signals};
 use crate::unit::UnitName;
 use crate::unit::command_unit;
 use crate::unit::compact::compact;
+use crate::unit::counted::counted;
 use crate::unit::directive::ManagerSection;
 use crate::unit::drain::SHUTDOWN_TIMEOUT;
 use crate::unit::environment::Environment;
@@ -88,9 +89,8 @@ fn start(mut inherited: Inherited, arguments: Vec<OsString>) -> Ended {
         return Ended::with(CONFIGURATION);
     }
     if options.check {
-        let count = loaded.units.units.len();
-        let plural = if count == 1 { "" } else { "s" };
-        let text = format!("{count} unit{plural}: may be started\n");
+        let units = counted(loaded.units.units.len(), "unit");
+        let text = format!("{units}: may be started\n");
         let printed = io::stdout().write_all(text.as_bytes());
         return Ended::with(if printed.is_ok() { 0 } else { init::SYSTEM });
     }

@@ -43,6 +43,7 @@ use crate::manager::event::ManagerConfig;
 use crate::sys::early::Inherited;
 use crate::sys::{own_uid, raise_open_files, terminal};
 use crate::unit::UnitSet;
+use crate::unit::counted::counted;
 use crate::unit::environment::Environment;
 use crate::unit::load::Loaded;
 use event_loop::Shell;
@@ -117,8 +118,8 @@ pub fn run(
     }
     let role = if inherited.is_pid1 { "PID 1" } else { "not PID 1, child subreaper" };
     let count = units.units.len();
-    let plural = if count == 1 { "" } else { "s" };
-    report.message(Level::Info, format!("{role}, uid {}, {count} unit{plural}", own_uid()));
+    let text = format!("{role}, uid {}, {}", own_uid(), counted(count, "unit"));
+    report.message(Level::Info, text);
     for warning in &inherited.warnings {
         report.message(Level::Warn, warning.as_str());
     }

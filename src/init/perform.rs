@@ -15,6 +15,7 @@ use crate::sys::exec::{self, ExecPlan};
 use crate::sys::{Pid, errno_of, kill, proc, reason};
 use crate::unit::UnitName;
 use crate::unit::compact::compact;
+use crate::unit::counted::counted;
 use crate::unit::process::Signal;
 use crate::unit::service::StandardStream;
 
@@ -118,9 +119,8 @@ impl Shell {
             return Event::Loaded { units: None };
         }
         self.control.loaded_at = std::time::SystemTime::now();
-        let count = loaded.units.units.len();
-        let plural = if count == 1 { "" } else { "s" };
-        self.report.message(Level::Info, format!("reload: {count} unit{plural} read again"));
+        let count = counted(loaded.units.units.len(), "unit");
+        self.report.message(Level::Info, format!("reload: {count} read again"));
         Event::Loaded { units: Some(compact(&loaded.units)) }
     }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::protocol::Source;
 use super::ring::Record;
 use crate::sys::clock;
+use crate::unit::counted::counted;
 
 /// How lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,8 +67,8 @@ pub fn write_json(into: &mut Vec<u8>, source: &Source, line: Line<'_>, time: &st
 pub fn write_tail(into: &mut Vec<u8>, unit: &str, tail: &[Record], format: Format, terminal: bool) {
     match format {
         Format::Text => {
-            let plural = if tail.len() == 1 { "" } else { "s" };
-            let head = format!("rinit: {unit}: the last {} line{plural} it wrote:\n", tail.len());
+            let lines = counted(tail.len(), "line");
+            let head = format!("rinit: {unit}: the last {lines} it wrote:\n");
             into.extend_from_slice(head.as_bytes());
             for record in tail {
                 into.extend_from_slice(b"rinit:   ");

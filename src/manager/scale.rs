@@ -11,7 +11,7 @@ use super::instances::{GroupPhase, number_of};
 use super::service::Service;
 use super::state::SubState;
 use super::time::Timestamp;
-use crate::unit::instances::{INSTANCES_MAX, instance};
+use crate::unit::instances::{excess, instance};
 use crate::unit::{Unit, UnitName};
 
 /// A client waits for a number.
@@ -37,11 +37,7 @@ impl Manager {
                 Some(Reply::Refused { reason: "rinit is stopping".to_string() })
             }
             (Some(_), None) => Some(Reply::Refused { reason: format!("{unit} has no Instances=") }),
-            (Some(_), Some(_)) if count > INSTANCES_MAX => {
-                let reason = format!("{count} instances are too many: {INSTANCES_MAX} at most");
-                Some(Reply::Refused { reason })
-            }
-            (Some(_), Some(_)) => None,
+            (Some(_), Some(_)) => excess(count).map(|reason| Reply::Refused { reason }),
         };
         if let Some(reply) = refusal {
             self.out.act(Action::Reply { client, reply });

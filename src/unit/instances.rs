@@ -9,6 +9,7 @@
 
 use super::address::{parse_http, parse_tcp};
 use super::command::ExecCommand;
+use super::counted::counted;
 use super::health::{Health, HealthCheck};
 use super::name::UnitName;
 use super::rolling::Instances;
@@ -21,6 +22,12 @@ pub const MARK: char = '\u{FDD0}';
 
 /// More instances than this are a mistake, in `Instances=` as in `scale`.
 pub const INSTANCES_MAX: u32 = 4096;
+
+/// What is wrong with a number that `scale` is given.
+pub fn excess(count: u32) -> Option<String> {
+    let too_many = count > INSTANCES_MAX;
+    too_many.then(|| format!("{count} instances are too many: {INSTANCES_MAX} at most"))
+}
 
 /// Whether the number of an instance stands in this text.
 pub fn is_marked(text: &str) -> bool {
@@ -248,10 +255,10 @@ pub fn resolve(
         let period = period.max(1);
         let cpus = u32::try_from(quota.div_ceil(period)).unwrap_or(u32::MAX);
         let percent = quota.saturating_mul(100) / period;
-        terms.push(format!("{} by cpu.max {percent}%", plural(cpus)));
+        terms.push(format!("{} by cpu.max {percent}%", counted(cpus, "CPU")));
         least = least.min(cpus);
     }
-    terms.push(format!("{} by affinity", plural(count)));
+    terms.push(format!("{} by affinity", counted(count, "CPU")));
     if let (Some(limit), Some(each)) = (capacity.memory, memory_max.filter(|max| *max > 0)) {
         let room = limit.saturating_sub(MEMORY_RESERVE) / each;
         let (limit, each) = (mebibytes(limit), mebibytes(each));
@@ -268,10 +275,6 @@ pub fn resolve(
         text += ", for there is always one";
     }
     (result, text)
-}
-
-fn plural(cpus: u32) -> String {
-    format!("{cpus} CPU{}", if cpus == 1 { "" } else { "s" })
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -18,6 +18,7 @@ pub mod command_unit;
 pub mod compact;
 pub mod condition;
 pub mod connections;
+pub mod counted;
 pub mod directive;
 pub mod drain;
 pub mod environment;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::unit::instances::INSTANCES_MAX;
+use crate::unit::instances::excess;
 use crate::unit::timespan::parse_timespan;
 
 const EXIT_STATUS: &str = "\
@@ -107,8 +107,8 @@ pub struct Scale {
 fn number(text: &str) -> Result<(String, u32), String> {
     let (unit, number) = text.split_once('=').ok_or("a unit and a number are needed: web=4")?;
     let number = number.parse().map_err(|_| format!("{number} is no number of instances"))?;
-    if number > INSTANCES_MAX {
-        return Err(format!("{number} instances are too many: {INSTANCES_MAX} at most"));
+    if let Some(excess) = excess(number) {
+        return Err(excess);
     }
     if unit.is_empty() { Err("no unit is named".to_owned()) } else { Ok((unit.to_owned(), number)) }
 }

@@ -7,6 +7,7 @@ use super::args::Check;
 use super::screen::Screen;
 use super::{CONFIGURATION, DONE};
 use crate::cli::diagnostics::{self, Style};
+use crate::unit::counted::counted;
 use crate::unit::environment::Environment;
 use crate::unit::load::{self, LoadRequest};
 use crate::unit::{Problem, Severity};
@@ -34,9 +35,7 @@ pub fn check(arguments: &Check, environment: &Environment, screen: &mut Screen<'
         true => (files.len(), "file"),
         false => (loaded.units.units.len(), "unit"),
     };
-    let plural = if count == 1 { "" } else { "s" };
-    let what = format!("{count} {what}{plural}");
-    verdict(loaded.problems, &what, arguments.strict, screen)
+    verdict(loaded.problems, &counted(count, what), arguments.strict, screen)
 }
 
 /// Whether it is a directory of units, and not one where a unit's file ought to be.

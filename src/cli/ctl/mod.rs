@@ -64,8 +64,6 @@ const TIMED_OUT: u8 = 5;
 const NOT_THERE: u8 = 6;
 /// Wrong usage (sysexits.h).
 const USAGE: u8 = 64;
-/// Standard output could not be written (sysexits.h).
-const SYSTEM: u8 = 71;
 /// The units on disk have errors (sysexits.h).
 const CONFIGURATION: u8 = 78;
 

@@ -12,6 +12,7 @@ use super::screen::{Look, Screen, Tint};
 use super::table::{self, Cell};
 use super::{CONFIGURATION, DONE};
 use crate::control::client::CallError;
+use crate::unit::counted::counted;
 
 /// The verb `daemon-reload`.
 pub fn daemon_reload(
@@ -109,11 +110,9 @@ fn render(changes: &[&Value], dry_run: bool, look: Look) -> String {
         return "Nothing to do: what runs is as the units say.\n".to_owned();
     }
     let done = if dry_run { "would be changed" } else { "changed" };
-    let units =
-        |count: usize| if count == 1 { "1 unit".to_owned() } else { format!("{count} units") };
     let acted = shown.iter().filter(|change| text(change, "action") != "skip").count();
     let kept = if kept == 0 { String::new() } else { format!(", {kept} kept as they are") };
-    format!("{}{} {done}{kept}.\n", table::render(&rows, look), units(acted))
+    format!("{}{} {done}{kept}.\n", table::render(&rows, look), counted(acted, "unit"))
 }
 
 #[cfg(test)]

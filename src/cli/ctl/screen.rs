@@ -8,7 +8,8 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 
 use super::args::Options;
-use super::{SYSTEM, fit};
+use super::fit;
+use crate::init::SYSTEM;
 use crate::sys::reason;
 use crate::unit::environment::Environment;
 
