@@ -39,15 +39,7 @@ impl Manager {
         if service.unit.is_made() {
             return; // its group speaks for it; how one connection ended is nobody's matter
         }
-        // One that failed before its turn to stop came has failed by itself.
-        let starts = self.jobs.get(&change.unit).is_some_and(Job::starts);
-        let end = if service.told_to_stop && starts {
-            End::ComesBack
-        } else if service.is_wished() && !is_command {
-            End::Wished
-        } else {
-            End::ForGood
-        };
+        let end = self.meaning(service, is_command);
         if is_command && service.main_exit.is_some() && end == End::ForGood {
             let definition = &service.unit;
             let given = if change.to == SubState::Failed {
@@ -68,6 +60,18 @@ impl Manager {
             self.on_dead(&change.unit, code, end);
         }
         self.uphold(&change.unit);
+    }
+
+    fn meaning(&self, service: &Service, is_command: bool) -> End {
+        let starts = self.jobs.get(service.name()).is_some_and(Job::starts);
+        // One that failed before its turn to stop came has failed by itself.
+        if service.told_to_stop && starts {
+            End::ComesBack
+        } else if service.is_wished() && !is_command {
+            End::Wished
+        } else {
+            End::ForGood
+        }
     }
 
     fn stop_bound(&mut self, unit: &UnitName) {

@@ -53,16 +53,12 @@ impl Graph {
         edges.into_iter().flat_map(move |edges| of(edges, unit))
     }
 
-    /// The units that an explicit stop or restart of this one takes along.
-    pub fn stop_with(&self, unit: &UnitName) -> impl Iterator<Item = &UnitName> {
-        let edges = [&self.required_by, &self.requisite_of];
-        edges.into_iter().flat_map(move |edges| of(edges, unit)).chain(self.tied_to(unit))
-    }
-
-    /// Those of them that say so themselves (`BindsTo=`, `PartOf=`), and not only that they need it.
-    pub fn tied_to(&self, unit: &UnitName) -> impl Iterator<Item = &UnitName> {
-        let edges = [&self.bound_by, &self.parts];
-        edges.into_iter().flat_map(move |edges| of(edges, unit))
+    /// The units that an explicit stop or restart of this one takes along: those that need it,
+    /// unless that is `over`, and those that say so themselves (`BindsTo=`, `PartOf=`).
+    pub fn stop_with(&self, unit: &UnitName, over: bool) -> impl Iterator<Item = &UnitName> {
+        let needing = [&self.required_by, &self.requisite_of].into_iter().filter(move |_| !over);
+        let edges = needing.chain([&self.bound_by, &self.parts]);
+        edges.flat_map(move |edges| of(edges, unit))
     }
 
     /// The units that may not be up without this one.

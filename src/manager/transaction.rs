@@ -212,13 +212,9 @@ impl Manager {
         let mut todo = vec![unit.clone()];
         while let Some(name) = todo.pop() {
             // A step that has run, and is not to remain, was needed before the others only.
-            let passes = |it: &crate::unit::Unit| it.step && !it.service.remain_after_exit;
-            let passed = self.services.get(&name).is_some_and(|service| passes(&service.unit));
-            let others: Vec<&UnitName> = match passed {
-                true => self.graph.tied_to(&name).collect(),
-                false => self.graph.stop_with(&name).collect(),
-            };
-            for other in others {
+            let unit = self.services.get(&name).map(|service| &service.unit);
+            let over = unit.is_some_and(|it| it.step && !it.service.remain_after_exit);
+            for other in self.graph.stop_with(&name, over) {
                 if self.is_up_or_coming(other) && closure.insert(other.clone()) {
                     todo.push(other.clone());
                 }
