@@ -21,7 +21,7 @@ use super::sockets::{Holder, LOOK};
 use crate::manager::time::Timestamp;
 use crate::sys::activity::{self, Call};
 use crate::sys::tcp_diag::{self, Connection};
-use crate::sys::{Pid, proc, proc_sockets};
+use crate::sys::{Pid, passive_opens, proc, proc_sockets};
 use crate::unit::UnitName;
 use crate::unit::process::Signal;
 
@@ -30,7 +30,7 @@ use crate::unit::process::Signal;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// After so long somebody connects all the time, and that alone is no reason to wait.
-const STRICT: Duration = Duration::from_secs(1);
+const STRICT: Duration = Duration::from_secs(2);
 
 /// How long it stays still: a tenth of a second is how long the loops of uvicorn and gunicorn
 /// sleep before they look at their signal flag, so that they look at it first when they go on.
@@ -63,10 +63,10 @@ struct Frozen {
     unit: UnitName,
     /// Of the sockets that it accepts from.
     ports: Vec<u16>,
-    /// Before it was sent SIGSTOP: in which calls its processes slept, and which connections had
-    /// been accepted, whether by it or by a sibling.
+    /// Before it was sent SIGSTOP: in which calls its processes slept, and how many had connected
+    /// to this machine (`None`: it does not say).
     calls: BTreeMap<Pid, Call>,
-    accepted: BTreeSet<u64>,
+    opens: Option<u64>,
     step: Step,
     /// How often it was looked at while it ran.
     looks: u32,
@@ -86,9 +86,8 @@ impl Freezer {
         let visible = ports.iter().all(|port| tcp_diag::connections(*port).is_ok());
         if visible {
             let (unit, step) = (unit.clone(), Step::Runs(now));
-            let (calls, accepted) = (BTreeMap::new(), BTreeSet::new());
-            let (looks, began) = (0, now);
-            self.frozen.push(Frozen { unit, ports, calls, accepted, step, looks, began });
+            let (calls, opens, looks, began) = (BTreeMap::new(), None, 0, now);
+            self.frozen.push(Frozen { unit, ports, calls, opens, step, looks, began });
         }
         visible
     }
@@ -192,7 +191,7 @@ impl Frozen {
                 }
             }
             Step::Held { since, .. } => {
-                if self.has_unread(&self.pids(members, table)) {
+                if has_unread(&self.connections(), &self.pids(members, table)) {
                     return self.run_on(now, members, table); // a kept connection spoke
                 }
                 let waits = now < since.after(HOLD + QUEUE) && sockets.shared_queues(&self.unit);
@@ -225,11 +224,14 @@ impl Frozen {
         self.calls = pids.iter().map(|pid| (*pid, activity::call(*pid))).collect();
         // The kernel's list of connections costs most: it is not asked for while it is at work.
         let at_work = self.calls.values().any(|call| *call == Call::Nowhere);
-        if at_work || sockets.shared_queues(&self.unit) || self.has_unread(&pids) {
+        if at_work {
             return false;
         }
-        let accepted = self.connections().filter(|connection| connection.inode != 0);
-        self.accepted = accepted.map(|connection| connection.cookie).collect();
+        // Before the queues are looked at: whoever is not in them yet is not counted yet either.
+        self.opens = passive_opens::count().ok();
+        if sockets.shared_queues(&self.unit) || has_unread(&self.connections(), &pids) {
+            return false;
+        }
         // Last: what is noted was so before it slept, or while it does.
         let sleeps = |stat: proc::Stat| stat.state == b'S' || !stat.is_alive();
         pids.iter().all(|pid| proc::stat(*pid).is_none_or(sleeps))
@@ -241,8 +243,8 @@ impl Frozen {
         matches!(self.step, Step::Stops { .. }) && children.all(|process| stands(process.pid))
     }
 
-    fn connections(&self) -> impl Iterator<Item = Connection> {
-        self.ports.iter().flat_map(|port| tcp_diag::connections(*port)).flatten()
+    fn connections(&self) -> Vec<Connection> {
+        self.ports.iter().flat_map(|port| tcp_diag::connections(*port)).flatten().collect()
     }
 
     fn pids(&self, members: &mut Members, table: &ProcessTable) -> Vec<Pid> {
@@ -253,32 +255,34 @@ impl Frozen {
 
     /// Whether it is still, has read every connection that it accepted, and is about to accept
     /// none: it would when it goes on if it was at work, or if its wait was over because somebody
-    /// had connected. That is not seen in /proc; but then the connection is in the queue, or a
-    /// sibling has accepted it since we looked.
+    /// had connected. That is not seen in /proc, and a sibling may have served whom it was woken
+    /// for: so nobody may have connected since we looked, whether or not they are still there.
     fn is_settled(&self, now: Timestamp, pids: &[Pid], sockets: &Holder) -> bool {
         let waits = |pid: &Pid| match self.calls.get(pid) {
             Some(call) => activity::call(*pid) == *call,
             None => activity::call(*pid) != Call::Nowhere,
         };
         let strict = now < self.began.after(STRICT);
-        let is_new = |it: Connection| strict && !self.accepted.contains(&it.cookie);
-        let idle = pids.iter().all(|pid| stands(*pid) && waits(pid));
-        idle && !self.connections().any(is_new)
+        pids.iter().all(|pid| stands(*pid) && waits(pid))
+            && (!strict || passive_opens::count().ok() == self.opens)
             && !sockets.shared_queues(&self.unit)
-            && !self.has_unread(pids)
+            && !has_unread(&self.connections(), pids)
     }
+}
 
-    /// Whether these processes have a connection that they have not read.
-    fn has_unread(&self, pids: &[Pid]) -> bool {
-        // Another user's descriptors are not shown to us without CAP_SYS_PTRACE: then nobody's
-        // connection may be unread, its siblings' neither.
-        let own: io::Result<Vec<BTreeSet<u64>>> =
-            pids.iter().map(|pid| proc_sockets::open_sockets(*pid)).collect();
-        let counts = |connection: &Connection| match &own {
-            Ok(own) => own.iter().any(|sockets| sockets.contains(&connection.inode)),
-            Err(_) => true,
-        };
-        self.connections().any(|connection| connection.is_unread() && counts(&connection))
+/// Whether these processes have one of the connections, and have not read it.
+fn has_unread(connections: &[Connection], pids: &[Pid]) -> bool {
+    let mut unread = connections.iter().filter(|connection| connection.is_unread()).peekable();
+    if unread.peek().is_none() {
+        return false; // whoever has which
+    }
+    // Another user's descriptors are not shown to us without CAP_SYS_PTRACE: then nobody's
+    // connection may be unread, its siblings' neither.
+    let own: io::Result<Vec<BTreeSet<u64>>> =
+        pids.iter().map(|pid| proc_sockets::open_sockets(*pid)).collect();
+    match own {
+        Ok(own) => unread.any(|it| own.iter().any(|sockets| sockets.contains(&it.inode))),
+        Err(_) => true,
     }
 }
 

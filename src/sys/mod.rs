@@ -23,6 +23,7 @@ pub mod machine;
 pub mod memory;
 pub mod notify;
 pub mod own;
+pub mod passive_opens;
 pub mod peer;
 pub mod pidfd;
 pub mod probe;

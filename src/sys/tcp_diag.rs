@@ -12,8 +12,6 @@ use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, So
 /// One connection on the server's side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Connection {
-    /// The kernel's name for the socket, never used again (`idiag_cookie`).
-    pub cookie: u64,
     /// Its socket's inode; 0 while it is in a queue, accepted by nobody.
     pub inode: u64,
     /// The client has closed its half.
@@ -47,8 +45,6 @@ const HEADER: usize = 16;
 const REQUEST: usize = 56;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
-/// Of `idiag_cookie` in it.
-const COOKIE: usize = 44;
 /// Of `tcpi_bytes_received` in `struct tcp_info`.
 const BYTES_RECEIVED: usize = 128;
 
@@ -128,7 +124,6 @@ fn read_messages(mut bytes: &[u8], found: &mut Vec<Connection>) -> io::Result<bo
 fn connection(message: &[u8]) -> Option<Connection> {
     let info = attribute(message.get(MESSAGE..)?, INFO);
     Some(Connection {
-        cookie: u64::from_ne_bytes(message.get(COOKIE..)?.first_chunk().copied()?),
         half_closed: *message.get(1)? == CLOSE_WAIT,
         unread: number32(message, 56)?,
         inode: number32(message, 68)?.into(),
@@ -192,13 +187,11 @@ mod tests {
             found[0]
         };
         let silent = only();
-        assert_ne!(silent.cookie, 0);
         assert_eq!((silent.unread, silent.received), (0, Some(0)));
         assert!(silent.is_unread());
         client.write_all(b"GET").unwrap();
         server.peek(&mut [0]).unwrap(); // it has arrived
         let spoke = only();
-        assert_eq!(spoke.cookie, silent.cookie);
         assert_eq!((spoke.unread, spoke.received), (3, Some(3)));
         assert!(spoke.is_unread());
         server.read_exact(&mut [0; 3]).unwrap();
