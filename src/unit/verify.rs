@@ -155,7 +155,7 @@ fn names(unit: &mut Unit, index: &BTreeMap<UnitName, usize>, problems: &mut Vec<
                 problems.push(Problem::error(dependency.span.clone(), message));
             } else if name.is_template() {
                 let message = format!("{own} names {name} in {list}, which is a template");
-                let hint = "a template never runs: name an instance, as in worker@1.service";
+                let hint = "a template never runs: name a unit with a file of its own";
                 problems.push(Problem::error(dependency.span.clone(), message).hint(hint));
             } else if index.contains_key(name) {
                 return true;
@@ -191,12 +191,32 @@ fn unknown(
         let message = format!("{own}: {list} names {name}, and there is no such unit, ignoring");
         Problem::warning(span, message)
     };
+    if let Some(hint) = of_instance(name, index) {
+        return problem.hint(hint);
+    }
     // The suffix is the same on nearly every name, so only what stands before it is compared.
     let alike = index.keys().filter(|known| known.kind() == name.kind() && *known != own);
     match value::suggest(name.stem(), alike.map(UnitName::stem)) {
         Some(near) => problem.hint(format!("did you mean {near}{}?", name.kind().suffix())),
         None => problem,
     }
+}
+
+/// Instances are no units that others may name.
+fn of_instance(name: &UnitName, index: &BTreeMap<UnitName, usize>) -> Option<String> {
+    name.instance()?;
+    let (prefix, suffix) = (name.prefix(), name.kind().suffix());
+    let known = |text: String| UnitName::parse(&text).ok().filter(|it| index.contains_key(it));
+    let template = known(format!("{prefix}@{suffix}")).map(|it| {
+        format!(
+            "instances of {it} are made for connections only (Accept=yes): name a unit with a \
+             file of its own; started by OnFailure= or OnSuccess=, it has MONITOR_UNIT="
+        )
+    });
+    template.or_else(|| {
+        let service = known(format!("{prefix}{suffix}"))?;
+        Some(format!("name {service}: its instances are started and stopped with it"))
+    })
 }
 
 /// What cannot be true at once: to need a unit and to stop it, to boot two that stop each other.

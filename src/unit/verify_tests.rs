@@ -320,7 +320,7 @@ fn names_that_are_not_there() {
             7 | Before = 'web@.service'
               |           ^^^^^^^^^^^^
               |
-              = help: a template never runs: name an instance, as in worker@1.service
+              = help: a template never runs: name a unit with a file of its own
 
             error: PartOf: "web.servic" is not the name of a unit: the name has no suffix such as .service
              --> web.toml:8:11
@@ -337,6 +337,35 @@ fn names_that_are_not_there() {
               |              ^^^^^^^^^^^
 
             6 errors, 2 warnings: nothing was started
+        "#]],
+    );
+}
+
+#[test]
+fn instances_are_no_units() {
+    let web = unit("OnFailure = 'mail@web.service'\nAfter = 'pool@2.service'", SERVICE);
+    let pool = format!("{SERVICE}Instances = 2\n");
+    let mail = format!("{SERVICE}[Socket]\nListenStream = 25\nAccept = true\n");
+    check_problems(
+        &[("web", &web), ("pool", &pool), ("mail@", &mail)],
+        expect![[r#"
+            error: web.service: OnFailure names mail@web.service, and there is no such unit
+             --> web.toml:2:14
+              |
+            2 | OnFailure = 'mail@web.service'
+              |              ^^^^^^^^^^^^^^^^
+              |
+              = help: instances of mail@.service are made for connections only (Accept=yes): name a unit with a file of its own; started by OnFailure= or OnSuccess=, it has MONITOR_UNIT=
+
+            warning: web.service: After names pool@2.service, and there is no such unit, ignoring
+             --> web.toml:3:10
+              |
+            3 | After = 'pool@2.service'
+              |          ^^^^^^^^^^^^^^
+              |
+              = help: name pool.service: its instances are started and stopped with it
+
+            1 error, 1 warning: nothing was started
         "#]],
     );
 }
