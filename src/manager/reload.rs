@@ -33,7 +33,9 @@ impl Manager {
             match self.services.get_mut(&name) {
                 Some(service) => service.define(unit),
                 None => {
-                    self.services.insert(name.clone(), Service::new(unit));
+                    let mut service = Service::new(unit);
+                    service.untried = true;
+                    self.services.insert(name.clone(), service);
                 }
             }
             if self.group_phase(&name) == GroupPhase::Down {
@@ -177,18 +179,24 @@ const NEW_SOCKETS: &str = "its [Socket] changed: its sockets are opened anew wit
 const NEW_SOCKETS_AND_ROLL: &str = "its [Service] changed; its [Socket], too: its sockets are \
      opened anew with the next start, instances that are replaced one by one have the old ones";
 
-/// What a changed definition means for a unit that is known. Only what its processes are made
-/// from needs a restart; order, limits and descriptions count from now on. Open sockets stay as
-/// they are as long as it runs.
+/// What a changed definition means for a unit that is known, whether it comes now or came with a
+/// `daemon-reload`. Only what its processes are made from needs a restart; order, limits and
+/// descriptions count from now on. Open sockets stay as they are as long as it runs.
 fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static str)> {
-    if *old.unit == **new {
+    let up = !old.is_down();
+    let boots = new.started_by == StartedBy::Boot;
+    let dead = old.state == SubState::Dead;
+    let untried = old.untried && (!dead || boots && !old.held);
+    if *old.unit == **new && !untried {
         return None;
     }
-    let up = !old.is_down();
+    let same = old.unit.service == new.service && !untried;
     let socket = old.unit.socket != new.socket;
-    Some(if old.unit.service == new.service && socket && up {
+    Some(if untried && dead {
+        (ChangeAction::Start, "it is new")
+    } else if same && socket && up {
         (ChangeAction::Keep, NEW_SOCKETS)
-    } else if old.unit.service == new.service {
+    } else if same {
         (ChangeAction::Keep, "nothing changed in its [Service]")
     } else if new.step {
         (ChangeAction::Skip, "a step is not run again; `rinitctl start` runs it")
@@ -198,7 +206,7 @@ fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static 
         (ChangeAction::Restart, "its [Service] and [Socket] changed: its sockets are opened anew")
     } else if up {
         (ChangeAction::Restart, "its [Service] changed")
-    } else if old.state == SubState::Failed && new.started_by == StartedBy::Boot {
+    } else if old.state == SubState::Failed && boots {
         (ChangeAction::Start, "it had failed, and its [Service] changed")
     } else {
         (ChangeAction::Keep, "it does not run")
@@ -211,7 +219,9 @@ impl Service {
     pub fn define(&mut self, unit: Arc<Unit>) {
         let runs = self.state.active_state() != ActiveState::Inactive
             && !matches!(self.state, SubState::Failed | SubState::AutoRestart);
-        if !runs || self.unit.service == unit.service {
+        let same = self.unit.service == unit.service;
+        if !runs || same {
+            self.untried |= !same && self.state != SubState::Dead;
             self.unit = unit;
         }
     }

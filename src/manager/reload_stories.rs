@@ -1,15 +1,17 @@
-//! (tests) Stories of SIGHUP while a service with instances is on its way up.
+//! (tests) Stories of new definitions: SIGHUP while a service with instances is on its way up,
+//! and `apply` after a `daemon-reload`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
-use super::event::{JobKind, Notice, NoticeState};
+use super::event::{ClientId, Event, JobKind, Notice, NoticeState, Request};
 use super::rig::{Rig, simple};
 use crate::unit::process::Signal;
 use crate::unit::rolling::{Instances, RollingOrder};
-use crate::unit::service::{NotifyAccess, ServiceType};
-use crate::unit::{Unit, UnitSet};
+use crate::unit::service::{ExitAction, NotifyAccess, Restart, ServiceType};
+use crate::unit::{StartedBy, Unit, UnitSet};
 
 /// Two instances that say when they are ready.
 fn two() -> Unit {
@@ -96,4 +98,81 @@ fn a_reload_does_not_wait_for_a_start_that_is_stopped() {
         web start job done
     "#]],
     );
+}
+
+fn request(rig: &mut Rig, request: Request) {
+    rig.event(Event::Request { client: ClientId(1), request });
+}
+
+fn set<const N: usize>(units: [Unit; N]) -> UnitSet {
+    UnitSet::new(units.into_iter().map(Arc::new))
+}
+
+/// `web` as it is, or with another program.
+fn web(changed: bool) -> Unit {
+    let mut unit = simple("web");
+    unit.failure_action = ExitAction::None;
+    unit.service.restart_sec = Duration::from_secs(10);
+    unit.service.exec.nice = changed.then_some(5);
+    unit
+}
+
+fn reload_then_apply(rig: &mut Rig, units: &UnitSet) -> String {
+    request(rig, Request::Load { units: units.clone() });
+    rig.log();
+    let apply = Request::Apply { units: units.clone(), dry_run: false };
+    request(rig, apply);
+    rig.log()
+}
+
+/// `daemon-reload` and then `apply` comes to the same as `apply` alone.
+#[test]
+fn apply_starts_what_came_with_a_reload() {
+    let mut rig = Rig::new(vec![web(false)]);
+    rig.boot();
+    let mut idle = simple("idle");
+    idle.started_by = StartedBy::Demand;
+    let units = set([web(false), simple("new"), idle]);
+    let log = reload_then_apply(&mut rig, &units);
+    assert!(log.contains("new start > running"), "{log}");
+    assert!(!log.contains("idle"), "{log}");
+    let again = reload_then_apply(&mut rig, &units);
+    assert!(again.contains("changes: []"), "{again}");
+}
+
+#[test]
+fn apply_starts_a_failed_service_that_a_reload_changed() {
+    let mut rig = Rig::new(vec![web(false), simple("other")]);
+    rig.boot();
+    rig.exits("web", 1);
+    let units = set([web(true), simple("other")]);
+    let log = reload_then_apply(&mut rig, &units);
+    assert!(log.contains("it had failed, and its [Service] changed"), "{log}");
+    assert!(log.contains("web start > running"), "{log}");
+}
+
+#[test]
+fn apply_restarts_a_service_that_waits_for_its_restart_and_that_a_reload_changed() {
+    let restarts = |changed| {
+        let mut unit = web(changed);
+        unit.service.restart = Restart::Always;
+        unit
+    };
+    let mut rig = Rig::new(vec![restarts(false)]);
+    rig.boot();
+    rig.exits("web", 1);
+    let log = reload_then_apply(&mut rig, &set([restarts(true)]));
+    assert!(log.contains("web start > running"), "{log}");
+}
+
+/// Whom a client stopped before it ever ran is left alone.
+#[test]
+fn apply_leaves_alone_what_a_client_stopped() {
+    let mut rig = Rig::new(vec![web(false)]);
+    rig.boot();
+    let units = set([web(false), simple("new")]);
+    request(&mut rig, Request::Load { units: units.clone() });
+    rig.ask(JobKind::Stop, "new");
+    let log = reload_then_apply(&mut rig, &units);
+    assert!(log.contains("changes: []"), "{log}");
 }

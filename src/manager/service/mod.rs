@@ -88,6 +88,8 @@ pub(super) struct Service {
     pub control: Option<Live>,
     /// Automatic restarts since it was last started otherwise (`NRestarts`).
     pub n_restarts: u32,
+    /// Its definition came with a reload, and nothing has been started by it yet.
+    pub untried: bool,
     /// A client stopped it: rinit waits for that client's next word.
     pub held: bool,
     /// A client started it, and it has not been up since.
@@ -177,6 +179,7 @@ impl Service {
             main_ended_well: false,
             control: None,
             n_restarts: 0,
+            untried: false,
             held: false,
             by_client: false,
             told_to_stop: false,
