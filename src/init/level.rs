@@ -71,9 +71,11 @@ impl Level {
             | Fact::Hurried { .. }
             | Fact::BudgetSpent { .. } => Level::Warn,
             Fact::Stopping { cause: StopCause::Failed(_), .. } => Level::Error,
-            Fact::Stopping { .. } | Fact::RestartScheduled { .. } | Fact::Booted { .. } => {
-                Level::Info
-            }
+            Fact::Stopping { .. }
+            | Fact::Follows { .. }
+            | Fact::RestartScheduled { .. }
+            | Fact::NotRestarted { .. }
+            | Fact::Booted { .. } => Level::Info,
             // A terminal's and a launcher's bookkeeping is nothing that anybody asked of rinit.
             Fact::SignalIgnored { signal } if Signal::BOOKKEEPING.contains(signal) => Level::Debug,
             Fact::SignalIgnored { .. } => Level::Info,

@@ -11,6 +11,7 @@ use super::job::{Job, Origin};
 use super::out::Change;
 use super::service::Service;
 use super::state::{ServiceResult, SubState};
+use super::transaction::Tie;
 use crate::unit::UnitName;
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::ExitAction;
@@ -78,7 +79,8 @@ impl Manager {
         for other in self.graph.bound_by(unit).to_vec() {
             // One that is only on its way up would come up without it.
             if self.services.get(&other).is_some_and(|service| !service.is_down()) {
-                self.stop(&other, Origin::Unit);
+                let tie = Tie { leader: unit.clone(), dependency: "BindsTo" };
+                self.stop(&other, Origin::Unit, Some(tie));
             }
         }
     }

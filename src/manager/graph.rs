@@ -53,12 +53,17 @@ impl Graph {
         edges.into_iter().flat_map(move |edges| of(edges, unit))
     }
 
-    /// The units that an explicit stop or restart of this one takes along: those that need it,
-    /// unless that is `over`, and those that say so themselves (`BindsTo=`, `PartOf=`).
-    pub fn stop_with(&self, unit: &UnitName, over: bool) -> impl Iterator<Item = &UnitName> {
-        let needing = [&self.required_by, &self.requisite_of].into_iter().filter(move |_| !over);
-        let edges = needing.chain([&self.bound_by, &self.parts]);
-        edges.flat_map(move |edges| of(edges, unit))
+    /// The units that an explicit stop or restart of this one takes along, and by which of their
+    /// directives: those that need it, unless that is `over`, and those that say so themselves.
+    pub fn stop_with(
+        &self,
+        unit: &UnitName,
+        over: bool,
+    ) -> impl Iterator<Item = (&UnitName, &'static str)> {
+        let needing = [(&self.required_by, "Requires"), (&self.requisite_of, "Requisite")];
+        let needing = needing.into_iter().filter(move |_| !over);
+        let edges = needing.chain([(&self.bound_by, "BindsTo"), (&self.parts, "PartOf")]);
+        edges.flat_map(move |(edges, by)| of(edges, unit).iter().map(move |other| (other, by)))
     }
 
     /// The units that may not be up without this one.

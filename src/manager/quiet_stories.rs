@@ -168,6 +168,7 @@ fn a_restart_that_waits_for_queues_is_not_done_by_a_start() {
         expect![[r#"
             web start job canceled: a newer job took its place
             booted
+            web to stop with db by Requires
             web running > stop
             quiesce web
             web stop job canceled: a newer job took its place

@@ -111,7 +111,7 @@ impl Manager {
             matching.map(|change| change.unit.clone()).collect::<Vec<_>>()
         };
         for name in with(ChangeAction::Stop) {
-            self.stop(&name, Origin::Unit);
+            self.stop(&name, Origin::Unit, None);
         }
         for name in with(ChangeAction::Restart) {
             self.restart_or_roll(&name, Origin::Client);

@@ -427,6 +427,13 @@ impl Rig {
             Fact::RestartScheduled { unit, attempt, .. } => {
                 writeln!(self.log, "{} restarts, {attempt}. in a row", unit.stem())
             }
+            Fact::Follows { unit, kind, leader, dependency } => {
+                let (unit, verb, leader) = (unit.stem(), kind.verb(), leader.stem());
+                writeln!(self.log, "{unit} to {verb} with {leader} by {dependency}")
+            }
+            Fact::NotRestarted { unit, exit } => {
+                writeln!(self.log, "{} not restarted: {exit}", unit.stem())
+            }
             Fact::StartLimitHit { unit, .. } => {
                 writeln!(self.log, "{} start limit hit", unit.stem())
             }

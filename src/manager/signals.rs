@@ -70,7 +70,9 @@ impl Manager {
                     self.reload_later.insert(name); // instances that are up have the old program
                 }
                 Some(job) if !job.roll => {}
-                Some(_) | None => self.install(&name, self.reload_job(&name, Origin::Unit)),
+                Some(_) | None => {
+                    self.install(&name, self.reload_job(&name, Origin::Unit));
+                }
             }
         }
     }

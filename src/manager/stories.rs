@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::event::{JobKind, ProcessRole};
 use super::rig::{Rig, command, name, needs, on, oneshot, simple};
+use super::state::SubState;
 use crate::unit::process::{ExitStatus, Signal};
 use crate::unit::service::{ExitAction, KillMode, Restart, ServiceType, TimeoutFailureMode};
 use crate::unit::{StartedBy, Unit};
@@ -317,6 +318,7 @@ fn a_stop_of_what_others_require_takes_them_along() {
     check(
         &mut rig,
         expect![[r#"
+            web to stop with db by Requires
             web running > stop-sigterm
             kill web SIGTERM
             web stop-sigterm > dead
@@ -337,6 +339,7 @@ fn a_stop_of_what_others_require_takes_them_along() {
             web start > running
             reply Job { result: Done, reason: "", also: ["db.service"] }
             web start job done
+            web to restart with db by Requires
             web running > stop-sigterm
             kill web SIGTERM
             web stop-sigterm > dead
@@ -616,4 +619,27 @@ fn a_command_may_choose_its_statuses() {
     assert_eq!(story(ExitStatus::Exited(143), false), Some(0), "tini -e 143");
     assert_eq!(story(ExitStatus::Exited(4), false), Some(9));
     assert_eq!(story(ExitStatus::Exited(0), true), Some(0), "a clean SIGTERM, remapped");
+}
+
+/// RestartPreventExitStatus= is told of where it is the reason, and only there.
+#[test]
+fn a_restart_that_is_prevented() {
+    let story = |restart: Restart, force: bool, code: u8| {
+        let mut web = simple("web");
+        web.failure_action = ExitAction::None;
+        web.service.restart = restart;
+        web.service.restart_prevent_exit_status.codes.insert(3);
+        if force {
+            web.service.restart_force_exit_status.codes.insert(3);
+        }
+        let mut rig = Rig::new(vec![web, simple("other")]);
+        rig.boot();
+        rig.exits("web", code);
+        let log = rig.log();
+        (log.contains("web not restarted: exited with status 3"), rig.status("web").state)
+    };
+    assert_eq!(story(Restart::Always, false, 3), (true, SubState::Failed));
+    assert_eq!(story(Restart::Always, false, 4), (false, SubState::AutoRestart));
+    assert_eq!(story(Restart::No, false, 3), (false, SubState::Failed));
+    assert_eq!(story(Restart::No, true, 3), (true, SubState::Failed), "it wins");
 }

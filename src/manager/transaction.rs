@@ -6,13 +6,21 @@
 
 use std::collections::BTreeSet;
 
-use super::event::{Action, ClientId, JobKind, JobResult, Monitor, Reply};
+use super::event::{Action, ClientId, Fact, JobKind, JobResult, Monitor, Reply};
 use super::instances::GroupPhase;
 use super::job::{Job, Origin};
 use super::service::Service;
 use super::state::{ActiveState, ServiceResult};
 use super::{Boot, Manager};
 use crate::unit::{Dependency, StartedBy, UnitName};
+
+/// Why a unit goes down, or up, with another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Tie {
+    pub leader: UnitName,
+    /// The directive of either that says so.
+    pub dependency: &'static str,
+}
 
 impl Manager {
     /// Starts what boot starts, and what that pulls in.
@@ -68,9 +76,11 @@ impl Manager {
         let before: BTreeSet<UnitName> = self.jobs.names().into_iter().collect();
         match kind {
             JobKind::Start => self.start(std::slice::from_ref(unit), Origin::Client),
-            JobKind::Stop => self.stop(unit, Origin::Client),
+            JobKind::Stop => self.stop(unit, Origin::Client, None),
             JobKind::Restart => self.restart_or_roll(unit, Origin::Client),
-            JobKind::Reload => self.install(unit, self.reload_job(unit, Origin::Client)),
+            JobKind::Reload => {
+                self.install(unit, self.reload_job(unit, Origin::Client));
+            }
         }
         let others = self.jobs.names().into_iter().filter(|name| name != unit);
         let also: Vec<UnitName> = others.filter(|name| !before.contains(name)).collect();
@@ -94,33 +104,46 @@ impl Manager {
 
     /// Stop jobs for what may not be up together with `units`.
     fn stop_conflicting(&mut self, units: &BTreeSet<UnitName>, origin: Origin) {
-        let conflicting: Vec<UnitName> = units
+        let conflicts = |name| self.graph.conflicts(name).iter().map(move |other| (other, name));
+        let conflicting: Vec<(UnitName, UnitName)> = units
             .iter()
-            .flat_map(|name| self.graph.conflicts(name))
-            .filter(|other| !units.contains(*other) && self.is_up_or_coming(other))
-            .cloned()
+            .flat_map(conflicts)
+            .filter(|(other, _)| !units.contains(*other) && self.is_up_or_coming(other))
+            .map(|(other, name)| (other.clone(), name.clone()))
             .collect();
-        for other in conflicting {
-            self.stop(&other, origin);
+        for (other, leader) in conflicting {
+            self.stop(&other, origin, Some(Tie { leader, dependency: "Conflicts" }));
         }
     }
 
-    /// A stop job for `unit` and for what may not be up without it.
-    pub(super) fn stop(&mut self, unit: &UnitName, origin: Origin) {
-        for name in self.stop_closure(unit) {
+    /// A stop job for `unit`, which somebody asked for or a `tie` brings about, and for what may
+    /// not be up without it.
+    pub(super) fn stop(&mut self, unit: &UnitName, origin: Origin, tie: Option<Tie>) {
+        for (name, tie) in self.stop_closure(unit, tie) {
             if origin == Origin::Client {
                 self.with(&name, |service, _| service.held = true);
             }
-            self.install(&name, Job::new(JobKind::Stop, origin));
+            self.take_along(&name, Job::new(JobKind::Stop, origin), tie);
         }
     }
 
     /// A restart job for `unit` and for those that are up and go down with it.
     pub(super) fn restart(&mut self, unit: &UnitName, origin: Origin) {
-        let closure = self.stop_closure(unit);
-        self.stop_conflicting(&closure, origin);
-        for name in closure {
-            self.install(&name, Job::new(JobKind::Restart, origin));
+        let closure = self.stop_closure(unit, None);
+        let names = closure.iter().map(|(name, _)| name.clone()).collect();
+        self.stop_conflicting(&names, origin);
+        for (name, tie) in closure {
+            self.take_along(&name, Job::new(JobKind::Restart, origin), tie);
+        }
+    }
+
+    /// A job that nobody asked for is told of, or it would be a riddle in the log.
+    fn take_along(&mut self, unit: &UnitName, job: Job, tie: Option<Tie>) {
+        let kind = job.kind;
+        if self.install(unit, job)
+            && let Some(Tie { leader, dependency }) = tie
+        {
+            self.out.record(Fact::Follows { unit: unit.clone(), kind, leader, dependency });
         }
     }
 
@@ -156,15 +179,15 @@ impl Manager {
         names.into_iter().collect()
     }
 
-    /// Puts a job on a unit. One like it is joined, any other is cancelled.
-    pub(super) fn install(&mut self, unit: &UnitName, mut job: Job) {
-        let Some(service) = self.services.get_mut(unit) else { return };
+    /// Puts a job on a unit, and says whether it did: one like it is joined, any other is cancelled.
+    pub(super) fn install(&mut self, unit: &UnitName, mut job: Job) -> bool {
+        let Some(service) = self.services.get_mut(unit) else { return false };
         service.wanted |= job.starts();
         let timeout = service.unit.job_timeout;
         self.release_from_roll(unit);
         if let Some(present) = self.jobs.get_mut(unit) {
             if present.roll && job.kind == JobKind::Start {
-                return; // it is up, and the roll sees to it that it stays so
+                return false; // it is up, and the roll sees to it that it stays so
             }
             let same = present.kind == job.kind && present.stop_first == job.stop_first;
             let same = same && !job.roll && !present.roll;
@@ -174,7 +197,7 @@ impl Manager {
                     present.origin = job.origin;
                     self.jobs.requeue(unit);
                 }
-                return;
+                return false;
             }
         }
         // A stop goes on for as long as it takes: others wait for its end in order.
@@ -183,6 +206,7 @@ impl Manager {
         self.finish_job(unit, JobResult::Canceled, "a newer job took its place");
         self.jobs.insert(unit.clone(), job);
         self.index_deadline(unit);
+        true
     }
 
     /// `units` and everything that their start pulls in. A step runs once per boot: later
@@ -206,17 +230,20 @@ impl Manager {
         closure
     }
 
-    /// `unit`, and everything up or coming up that goes down with it.
-    fn stop_closure(&self, unit: &UnitName) -> BTreeSet<UnitName> {
-        let mut closure = BTreeSet::from([unit.clone()]);
-        let mut todo = vec![unit.clone()];
-        while let Some(name) = todo.pop() {
+    /// `unit`, and everything up or coming up that goes down with it; each with what ties it.
+    fn stop_closure(&self, unit: &UnitName, tie: Option<Tie>) -> Vec<(UnitName, Option<Tie>)> {
+        let mut known = BTreeSet::from([unit.clone()]);
+        let mut closure = vec![(unit.clone(), tie)];
+        let mut next = 0;
+        while let Some((leader, _)) = closure.get(next).cloned() {
+            next += 1;
             // A step that has run, and is not to remain, was needed before the others only.
-            let unit = self.services.get(&name).map(|service| &service.unit);
+            let unit = self.services.get(&leader).map(|service| &service.unit);
             let over = unit.is_some_and(|it| it.step && !it.service.remain_after_exit);
-            for other in self.graph.stop_with(&name, over) {
-                if self.is_up_or_coming(other) && closure.insert(other.clone()) {
-                    todo.push(other.clone());
+            for (other, dependency) in self.graph.stop_with(&leader, over) {
+                if self.is_up_or_coming(other) && known.insert(other.clone()) {
+                    let leader = leader.clone();
+                    closure.push((other.clone(), Some(Tie { leader, dependency })));
                 }
             }
         }

@@ -363,6 +363,8 @@ impl<'a> Checker<'a> {
             | Fact::Exhausted { .. }
             | Fact::Scaled { .. }
             | Fact::Roll { .. }
+            | Fact::Follows { .. }
+            | Fact::NotRestarted { .. }
             | Fact::Started { .. }
             | Fact::Exited { .. }
             | Fact::SpawnFailed { .. }

@@ -225,6 +225,14 @@ fn what_is_not_done() {
     let text = "rinit: web.service: restarts in 1s (restart 3)";
     let restart = Fact::RestartScheduled { unit, delay: second, n_restarts: 3, attempt: 2 };
     check(restart, Level::Info, text);
+    let (unit, exit) = (web(), ExitStatus::Exited(3));
+    let text = "rinit: web.service: RestartPreventExitStatus= keeps it from being restarted \
+                (exited with status 3)";
+    check(Fact::NotRestarted { unit, exit }, Level::Info, text);
+    let (unit, leader) = (web(), UnitName::parse("db.service").unwrap());
+    let text = "rinit: web.service: is to stop because of db.service (BindsTo=)";
+    let (kind, dependency) = (JobKind::Stop, "BindsTo");
+    check(Fact::Follows { unit, kind, leader, dependency }, Level::Info, text);
     let (unit, burst, interval) = (web(), 5, Duration::from_micros(10));
     let text = "rinit: web.service: started 5 times within less than 1ms: not started again \
                 (StartLimitBurst=5, StartLimitIntervalSec=less than 1ms)";

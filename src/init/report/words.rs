@@ -67,6 +67,10 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
             state(*from, *to, *result).of(*invocation)
         }
         Fact::Job { kind, result, reason, .. } => job(*kind, *result, reason),
+        Fact::Follows { kind, leader, dependency, .. } => {
+            let verb = kind.verb();
+            Words::message(format!("is to {verb} because of {leader} ({dependency}=)"))
+        }
         Fact::Started { invocation, role, .. } => started(*role, pid).of(*invocation),
         Fact::Exited { invocation, role, exit, exec_error, clean, ran, .. } => {
             exited(*role, pid, *exit, exec_error.as_ref(), *clean, *ran).of(*invocation)
@@ -76,6 +80,10 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
         }
         Fact::RestartScheduled { delay, n_restarts, attempt, .. } => {
             restart(*delay, *n_restarts, *attempt)
+        }
+        Fact::NotRestarted { exit, .. } => {
+            let message = "RestartPreventExitStatus= keeps it from being restarted";
+            Words::message(format!("{message} ({exit})"))
         }
         Fact::StartLimitHit { burst, interval, .. } => {
             Words::message(start_limit(*burst, &span(*interval)))

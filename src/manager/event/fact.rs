@@ -90,6 +90,17 @@ pub enum Fact {
         /// Why, in words, where there is more to say (which dependency, which condition).
         reason: String,
     },
+    /// A unit is stopped or restarted because another one is, or is started.
+    Follows {
+        /// Which unit.
+        unit: UnitName,
+        /// What is to be done.
+        kind: JobKind,
+        /// Whom it follows.
+        leader: UnitName,
+        /// The directive of either that says so, without its `=`.
+        dependency: &'static str,
+    },
     /// A process became the program.
     Started {
         /// Which unit.
@@ -141,6 +152,13 @@ pub enum Fact {
         n_restarts: u32,
         /// The k-th in a row, as the backoff counts.
         attempt: u32,
+    },
+    /// `RestartPreventExitStatus=` prevents a restart that would have come else.
+    NotRestarted {
+        /// Which unit.
+        unit: UnitName,
+        /// How its main process ended.
+        exit: ExitStatus,
     },
     /// The start limit refused a start.
     StartLimitHit {
@@ -331,10 +349,12 @@ impl Fact {
         match self {
             Fact::State { unit, .. }
             | Fact::Job { unit, .. }
+            | Fact::Follows { unit, .. }
             | Fact::Started { unit, .. }
             | Fact::Exited { unit, .. }
             | Fact::SpawnFailed { unit, .. }
             | Fact::RestartScheduled { unit, .. }
+            | Fact::NotRestarted { unit, .. }
             | Fact::StartLimitHit { unit, .. }
             | Fact::Exhausted { unit, .. }
             | Fact::Scaled { unit, .. }
@@ -387,9 +407,11 @@ impl Fact {
             Fact::Roll { what, .. } => what.owned_bytes(),
             Fact::BudgetSpent { units } => units.len() * size_of::<UnitName>(),
             Fact::State { .. }
+            | Fact::Follows { .. }
             | Fact::Started { .. }
             | Fact::Exited { exec_error: None, .. }
             | Fact::RestartScheduled { .. }
+            | Fact::NotRestarted { .. }
             | Fact::OomKill { .. }
             | Fact::MemoryHigh { .. }
             | Fact::StartLimitHit { .. }

@@ -10,7 +10,7 @@ use super::super::out::Out;
 use super::super::state::{ServiceResult, SubState};
 use super::Service;
 use super::start::StartReason;
-use crate::unit::service::{Restart, ServiceType};
+use crate::unit::service::{ExitStatusSet, Restart, ServiceType};
 
 impl Service {
     /// The run is over.
@@ -26,21 +26,22 @@ impl Service {
 
     /// systemd's `service_shall_restart`: a stop that somebody asked for never restarts;
     /// RestartPreventExitStatus= wins, RestartForceExitStatus= comes next, then the table.
-    fn shall_restart(&self, out: &Out) -> bool {
+    fn shall_restart(&self, out: &mut Out) -> bool {
         if !self.may_restart || out.stopping {
             return false;
         }
         let service = &self.unit.service;
-        if self.main_exit.is_some_and(|exit| service.restart_prevent_exit_status.contains(exit)) {
-            return false;
+        let is_in = |set: &ExitStatusSet| self.main_exit.filter(|exit| set.contains(*exit));
+        let over = service.kind == ServiceType::Oneshot && self.result == ServiceResult::Success;
+        let restarts = is_in(&service.restart_force_exit_status).is_some()
+            || (!over && restarts(service.restart, self.result));
+        match is_in(&service.restart_prevent_exit_status).filter(|_| restarts) {
+            Some(exit) => {
+                out.record(Fact::NotRestarted { unit: self.unit.name.clone(), exit });
+                false
+            }
+            None => restarts,
         }
-        if self.main_exit.is_some_and(|exit| service.restart_force_exit_status.contains(exit)) {
-            return true;
-        }
-        if service.kind == ServiceType::Oneshot && self.result == ServiceResult::Success {
-            return false;
-        }
-        restarts(service.restart, self.result)
     }
 
     /// Whether `Restart=` repeats a start for which rinit could not do its part.

@@ -91,6 +91,7 @@ fn who_goes_down_with_another_has_not_failed() {
         expect![[r#"
             db running > stop-sigterm
             db stop-sigterm > failed
+            web to stop with db by BindsTo
             web running > stop-sigterm
             kill web SIGTERM
             web stop-sigterm > failed
