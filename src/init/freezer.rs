@@ -227,9 +227,13 @@ impl Frozen {
         if at_work {
             return false;
         }
-        // Before the queues are looked at: whoever is not in them yet is not counted yet either.
+        if has_unread(&self.connections(), &pids) {
+            return false;
+        }
+        // From here on whoever connects makes the count another. Who did before is in a queue, or
+        // has woken somebody, who does not sleep then, or has been seen to.
         self.opens = passive_opens::count().ok();
-        if sockets.shared_queues(&self.unit) || has_unread(&self.connections(), &pids) {
+        if sockets.shared_queues(&self.unit) {
             return false;
         }
         // Last: what is noted was so before it slept, or while it does.

@@ -10,9 +10,9 @@ use std::io;
 /// The count since the namespace was made.
 ///
 /// # Errors
-/// /proc/net is not to be seen, or does not have it.
+/// /proc is not to be seen, or does not have it.
 pub fn count() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/net/snmp")?;
+    let text = fs::read_to_string("/proc/self/net/snmp")?;
     value(&text).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
 }
 
