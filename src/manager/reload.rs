@@ -34,7 +34,7 @@ impl Manager {
                 Some(service) => service.define(unit),
                 None => {
                     let mut service = Service::new(unit);
-                    service.untried = true;
+                    service.is_new = true;
                     self.services.insert(name.clone(), service);
                 }
             }
@@ -182,21 +182,21 @@ const NEW_SOCKETS_AND_ROLL: &str = "its [Service] changed; its [Socket], too: it
 /// What a changed definition means for a unit that is known, whether it comes now or came with a
 /// `daemon-reload`. Only what its processes are made from needs a restart; order, limits and
 /// descriptions count from now on. Open sockets stay as they are as long as it runs.
-fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static str)> {
-    let up = !old.is_down();
+fn plan_known(service: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static str)> {
     let boots = new.started_by == StartedBy::Boot;
-    let dead = old.state == SubState::Dead;
-    let untried = old.untried && (!dead || boots && !old.held);
-    if *old.unit == **new && !untried {
+    if service.is_new && service.state == SubState::Dead && boots && !service.held {
+        return Some((ChangeAction::Start, "it is new"));
+    }
+    let between = matches!(service.state, SubState::Failed | SubState::AutoRestart);
+    let old = service.ran_by.as_ref().filter(|_| between).unwrap_or(&service.unit);
+    if **old == **new {
         return None;
     }
-    let same = old.unit.service == new.service && !untried;
-    let socket = old.unit.socket != new.socket;
-    Some(if untried && dead {
-        (ChangeAction::Start, "it is new")
-    } else if same && socket && up {
+    let up = !service.is_down();
+    let socket = old.socket != new.socket;
+    Some(if old.service == new.service && socket && up {
         (ChangeAction::Keep, NEW_SOCKETS)
-    } else if same {
+    } else if old.service == new.service {
         (ChangeAction::Keep, "nothing changed in its [Service]")
     } else if new.step {
         (ChangeAction::Skip, "a step is not run again; `rinitctl start` runs it")
@@ -206,7 +206,7 @@ fn plan_known(old: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'static 
         (ChangeAction::Restart, "its [Service] and [Socket] changed: its sockets are opened anew")
     } else if up {
         (ChangeAction::Restart, "its [Service] changed")
-    } else if old.state == SubState::Failed && boots {
+    } else if service.state == SubState::Failed && boots {
         (ChangeAction::Start, "it had failed, and its [Service] changed")
     } else {
         (ChangeAction::Keep, "it does not run")
@@ -217,12 +217,19 @@ impl Service {
     /// The definition from the next start on; of a run that goes on, only what its processes
     /// are not made from is taken over.
     pub fn define(&mut self, unit: Arc<Unit>) {
-        let runs = self.state.active_state() != ActiveState::Inactive
-            && !matches!(self.state, SubState::Failed | SubState::AutoRestart);
+        let between = matches!(self.state, SubState::Failed | SubState::AutoRestart);
+        let runs = self.state.active_state() != ActiveState::Inactive && !between;
         let same = self.unit.service == unit.service;
-        if !runs || same {
-            self.untried |= !same && self.state != SubState::Dead;
-            self.unit = unit;
+        if runs && !same {
+            return;
         }
+        // Only what `apply` would try again; instances have their own definitions.
+        let boots = unit.started_by == StartedBy::Boot;
+        let again = self.state == SubState::AutoRestart || self.state == SubState::Failed && boots;
+        let single = unit.service.instances.is_none() && !unit.step;
+        if again && single && !same && self.ran_by.is_none() {
+            self.ran_by = Some(Arc::clone(&self.unit));
+        }
+        self.unit = unit;
     }
 }

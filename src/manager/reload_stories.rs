@@ -117,12 +117,20 @@ fn web(changed: bool) -> Unit {
     unit
 }
 
-fn reload_then_apply(rig: &mut Rig, units: &UnitSet) -> String {
+fn reload(rig: &mut Rig, units: &UnitSet) {
     request(rig, Request::Load { units: units.clone() });
+}
+
+/// The log of this alone.
+fn apply(rig: &mut Rig, units: &UnitSet) -> String {
     rig.log();
-    let apply = Request::Apply { units: units.clone(), dry_run: false };
-    request(rig, apply);
+    request(rig, Request::Apply { units: units.clone(), dry_run: false });
     rig.log()
+}
+
+fn reload_then_apply(rig: &mut Rig, units: &UnitSet) -> String {
+    reload(rig, units);
+    apply(rig, units)
 }
 
 /// `daemon-reload` and then `apply` comes to the same as `apply` alone.
@@ -165,13 +173,73 @@ fn apply_restarts_a_service_that_waits_for_its_restart_and_that_a_reload_changed
     assert!(log.contains("web start > running"), "{log}");
 }
 
+/// A change that was taken back is none.
+#[test]
+fn apply_starts_no_failed_service_that_is_as_it_was() {
+    let mut rig = Rig::new(vec![web(false), simple("other")]);
+    rig.boot();
+    rig.exits("web", 1);
+    reload(&mut rig, &set([web(true), simple("other")]));
+    let log = reload_then_apply(&mut rig, &set([web(false), simple("other")]));
+    assert!(log.contains("changes: []"), "{log}");
+}
+
+/// What is told once is not told by each later `apply`, and what was tried is not tried again.
+#[test]
+fn a_second_apply_has_nothing_to_do() {
+    let step = |changed| {
+        let mut unit = web(changed);
+        (unit.step, unit.service.kind) = (true, ServiceType::Oneshot);
+        unit
+    };
+    let demand = |changed| {
+        let mut unit = web(changed);
+        unit.started_by = StartedBy::Demand;
+        unit
+    };
+    let instances = |changed| {
+        let mut unit = web(changed);
+        (unit.service.restart, unit.service.instances) = (Restart::Always, two().service.instances);
+        unit
+    };
+    let of: [&dyn Fn(bool) -> Unit; 4] = [&web, &step, &demand, &instances];
+    for unit in of {
+        let mut rig = Rig::new(vec![unit(false), simple("other")]);
+        rig.boot();
+        rig.ask(JobKind::Start, "web");
+        for name in ["web", "web@1", "web@2"] {
+            if rig.knows(name) && !rig.knows(&format!("{name}@1")) {
+                rig.exits(name, 1);
+            }
+        }
+        let units = set([unit(true), simple("other")]);
+        apply(&mut rig, &units);
+        rig.pass(60_000);
+        let log = apply(&mut rig, &units);
+        assert!(log.contains("changes: []"), "{log}");
+    }
+}
+
+/// Its failure is forgotten, and with it that there is something to try again.
+#[test]
+fn apply_leaves_alone_what_has_no_failure_any_more() {
+    let mut rig = Rig::new(vec![web(false), simple("other")]);
+    rig.boot();
+    rig.exits("web", 1);
+    let units = set([web(true), simple("other")]);
+    reload(&mut rig, &units);
+    request(&mut rig, Request::ResetFailed { unit: None });
+    let log = reload_then_apply(&mut rig, &units);
+    assert!(log.contains("changes: []"), "{log}");
+}
+
 /// Whom a client stopped before it ever ran is left alone.
 #[test]
 fn apply_leaves_alone_what_a_client_stopped() {
     let mut rig = Rig::new(vec![web(false)]);
     rig.boot();
     let units = set([web(false), simple("new")]);
-    request(&mut rig, Request::Load { units: units.clone() });
+    reload(&mut rig, &units);
     rig.ask(JobKind::Stop, "new");
     let log = reload_then_apply(&mut rig, &units);
     assert!(log.contains("changes: []"), "{log}");

@@ -88,8 +88,11 @@ pub(super) struct Service {
     pub control: Option<Live>,
     /// Automatic restarts since it was last started otherwise (`NRestarts`).
     pub n_restarts: u32,
-    /// Its definition came with a reload, and nothing has been started by it yet.
-    pub untried: bool,
+    /// It came with a reload, and nobody has started it yet.
+    pub is_new: bool,
+    /// The definition that its last run was by, if that ended before there was a new one, which
+    /// `apply` is to try.
+    pub ran_by: Option<Arc<Unit>>,
     /// A client stopped it: rinit waits for that client's next word.
     pub held: bool,
     /// A client started it, and it has not been up since.
@@ -179,7 +182,8 @@ impl Service {
             main_ended_well: false,
             control: None,
             n_restarts: 0,
-            untried: false,
+            is_new: false,
+            ran_by: None,
             held: false,
             by_client: false,
             told_to_stop: false,

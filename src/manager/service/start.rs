@@ -96,7 +96,8 @@ impl Service {
     fn begin_run(&mut self, out: &mut Out) {
         self.result = ServiceResult::Success;
         self.invocation = InvocationId(out.random.next_wide());
-        self.untried = false;
+        self.is_new = false;
+        self.ran_by = None;
         self.verdict = None;
         self.killed_late = false;
         self.index = 0;
