@@ -114,7 +114,7 @@ impl Manager {
         if self.can_roll(unit) {
             self.install(unit, Job::roll(JobKind::Restart, origin));
         } else {
-            self.restart(unit, origin);
+            self.restart(unit, origin, None);
         }
     }
 
@@ -189,7 +189,7 @@ impl Manager {
         match self.group_of(unit).cloned() {
             Some(group) => _ = self.touched.insert(group),
             None if self.shutdown.is_none() && self.jobs.get(unit).is_none() => {
-                self.restart(unit, Origin::Unit);
+                self.restart(unit, Origin::Unit, None);
             }
             None => (),
         }

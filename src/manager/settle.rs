@@ -11,6 +11,7 @@ use super::job::{Job, Origin};
 use super::out::Change;
 use super::service::{Service, StartReason};
 use super::state::{ActiveState, SubState};
+use super::transaction::Tie;
 use crate::unit::service::ServiceType;
 use crate::unit::{Unit, UnitName};
 
@@ -387,7 +388,8 @@ impl Manager {
         }
         for other in self.graph.bound_by(unit).to_vec() {
             if self.is_active(&other) {
-                self.restart(&other, Origin::Unit);
+                let tie = Tie { leader: unit.clone(), dependency: "BindsTo" };
+                self.restart(&other, Origin::Unit, Some(tie));
             }
         }
     }

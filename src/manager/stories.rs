@@ -498,6 +498,7 @@ fn bound_units_go_and_come_with_it() {
             db running > stop-sigterm
             db restarts, 1. in a row
             db stop-sigterm > auto-restart
+            web to restart with db by BindsTo
             web running > stop-sigterm
             kill web SIGTERM
             web stop-sigterm > dead

@@ -127,9 +127,10 @@ impl Manager {
         }
     }
 
-    /// A restart job for `unit` and for those that are up and go down with it.
-    pub(super) fn restart(&mut self, unit: &UnitName, origin: Origin) {
-        let closure = self.stop_closure(unit, None);
+    /// A restart job for `unit`, as for [`Manager::stop`], and for those that are up and go down
+    /// with it.
+    pub(super) fn restart(&mut self, unit: &UnitName, origin: Origin, tie: Option<Tie>) {
+        let closure = self.stop_closure(unit, tie);
         let names = closure.iter().map(|(name, _)| name.clone()).collect();
         self.stop_conflicting(&names, origin);
         for (name, tie) in closure {

@@ -191,7 +191,7 @@ fn unknown(
         let message = format!("{own}: {list} names {name}, and there is no such unit, ignoring");
         Problem::warning(span, message)
     };
-    if let Some(hint) = of_instance(name, index) {
+    if let Some(hint) = of_instance(own, name, index) {
         return problem.hint(hint);
     }
     // The suffix is the same on nearly every name, so only what stands before it is compared.
@@ -203,7 +203,11 @@ fn unknown(
 }
 
 /// Instances are no units that others may name.
-fn of_instance(name: &UnitName, index: &BTreeMap<UnitName, usize>) -> Option<String> {
+fn of_instance(
+    own: &UnitName,
+    name: &UnitName,
+    index: &BTreeMap<UnitName, usize>,
+) -> Option<String> {
     name.instance()?;
     let (prefix, suffix) = (name.prefix(), name.kind().suffix());
     let known = |text: String| UnitName::parse(&text).ok().filter(|it| index.contains_key(it));
@@ -214,8 +218,10 @@ fn of_instance(name: &UnitName, index: &BTreeMap<UnitName, usize>) -> Option<Str
         )
     });
     template.or_else(|| {
-        let service = known(format!("{prefix}{suffix}"))?;
-        Some(format!("name {service}: its instances are started and stopped with it"))
+        let unit = known(format!("{prefix}{suffix}")).filter(|it| it != own)?;
+        Some(format!(
+            "did you mean {unit}? Its instances, if it has any, are no units of their own"
+        ))
     })
 }
 

@@ -363,7 +363,7 @@ fn instances_are_no_units() {
             3 | After = 'pool@2.service'
               |          ^^^^^^^^^^^^^^
               |
-              = help: name pool.service: its instances are started and stopped with it
+              = help: did you mean pool.service? Its instances, if it has any, are no units of their own
 
             1 error, 1 warning: nothing was started
         "#]],

@@ -226,8 +226,8 @@ fn what_is_not_done() {
     let restart = Fact::RestartScheduled { unit, delay: second, n_restarts: 3, attempt: 2 };
     check(restart, Level::Info, text);
     let (unit, exit) = (web(), ExitStatus::Exited(3));
-    let text = "rinit: web.service: RestartPreventExitStatus= keeps it from being restarted \
-                (exited with status 3)";
+    let text = "rinit: web.service: not restarted by Restart=, because of \
+                RestartPreventExitStatus= (exited with status 3)";
     check(Fact::NotRestarted { unit, exit }, Level::Info, text);
     let (unit, leader) = (web(), UnitName::parse("db.service").unwrap());
     let text = "rinit: web.service: is to stop because of db.service (BindsTo=)";

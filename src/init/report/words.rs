@@ -82,7 +82,7 @@ pub(super) fn words(fact: &Fact, pid: Option<Pid>) -> Words {
             restart(*delay, *n_restarts, *attempt)
         }
         Fact::NotRestarted { exit, .. } => {
-            let message = "RestartPreventExitStatus= keeps it from being restarted";
+            let message = "not restarted by Restart=, because of RestartPreventExitStatus=";
             Words::message(format!("{message} ({exit})"))
         }
         Fact::StartLimitHit { burst, interval, .. } => {
