@@ -190,7 +190,7 @@ fn settings(settings: &mut ServiceSettings, change: &mut Change<'_>) {
     ] {
         commands(list, change);
     }
-    settings.pid_file.iter_mut().for_each(&mut *change);
+    settings.pid_file.iter_mut().chain(&mut settings.ready_log_pattern).for_each(&mut *change);
     if let Some(health) = &mut settings.health
         && let Some(HealthCheck::Exec(one)) = &mut health.check
     {

@@ -65,6 +65,14 @@ fn every_text_gets_the_number() {
 }
 
 #[test]
+fn each_instance_waits_for_its_own_line() {
+    let text = "[Service]\nExecStart = '/srv/app'\nInstances = 2\nReadyLogPattern = 'on :800%i$'\n";
+    let (unit, problems) = read(text);
+    assert_eq!(problems, []);
+    assert_eq!(instance(&unit, 2).service.ready_log_pattern.as_deref(), Some("on :8002$"));
+}
+
+#[test]
 fn an_instance_needs_nothing_and_decides_nothing() {
     let (unit, _) = read(MARKED);
     assert_eq!((unit.after.len(), unit.conditions.len()), (1, 1));
