@@ -224,10 +224,7 @@ impl Frozen {
         self.calls = pids.iter().map(|pid| (*pid, activity::call(*pid))).collect();
         // The kernel's list of connections costs most: it is not asked for while it is at work.
         let at_work = self.calls.values().any(|call| *call == Call::Nowhere);
-        if at_work {
-            return false;
-        }
-        if has_unread(&self.connections(), &pids) {
+        if at_work || has_unread(&self.connections(), &pids) {
             return false;
         }
         // From here on whoever connects makes the count another. Who did before is in a queue, or

@@ -187,8 +187,8 @@ fn plan_known(service: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'sta
     if service.is_new && service.state == SubState::Dead && boots && !service.held {
         return Some((ChangeAction::Start, "it is new"));
     }
-    let between = matches!(service.state, SubState::Failed | SubState::AutoRestart);
-    let old = service.ran_by.as_ref().filter(|_| between).unwrap_or(&service.unit);
+    let ran_by = service.ran_by.as_ref().filter(|_| service.is_between_runs());
+    let old = ran_by.unwrap_or(&service.unit);
     if **old == **new {
         return None;
     }
@@ -214,11 +214,15 @@ fn plan_known(service: &Service, new: &Arc<Unit>) -> Option<(ChangeAction, &'sta
 }
 
 impl Service {
+    /// It failed, or waits for its restart: what it last ran by can be told from a new definition.
+    fn is_between_runs(&self) -> bool {
+        matches!(self.state, SubState::Failed | SubState::AutoRestart)
+    }
+
     /// The definition from the next start on; of a run that goes on, only what its processes
     /// are not made from is taken over.
     pub fn define(&mut self, unit: Arc<Unit>) {
-        let between = matches!(self.state, SubState::Failed | SubState::AutoRestart);
-        let runs = self.state.active_state() != ActiveState::Inactive && !between;
+        let runs = self.state.active_state() != ActiveState::Inactive && !self.is_between_runs();
         let same = self.unit.service == unit.service;
         if runs && !same {
             return;

@@ -117,6 +117,14 @@ fn web(changed: bool) -> Unit {
     unit
 }
 
+/// `web` has failed, and another service keeps rinit going.
+fn failed() -> Rig {
+    let mut rig = Rig::new(vec![web(false), simple("other")]);
+    rig.boot();
+    rig.exits("web", 1);
+    rig
+}
+
 fn reload(rig: &mut Rig, units: &UnitSet) {
     request(rig, Request::Load { units: units.clone() });
 }
@@ -150,9 +158,7 @@ fn apply_starts_what_came_with_a_reload() {
 
 #[test]
 fn apply_starts_a_failed_service_that_a_reload_changed() {
-    let mut rig = Rig::new(vec![web(false), simple("other")]);
-    rig.boot();
-    rig.exits("web", 1);
+    let mut rig = failed();
     let units = set([web(true), simple("other")]);
     let log = reload_then_apply(&mut rig, &units);
     assert!(log.contains("it had failed, and its [Service] changed"), "{log}");
@@ -176,9 +182,7 @@ fn apply_restarts_a_service_that_waits_for_its_restart_and_that_a_reload_changed
 /// A change that was taken back is none.
 #[test]
 fn apply_starts_no_failed_service_that_is_as_it_was() {
-    let mut rig = Rig::new(vec![web(false), simple("other")]);
-    rig.boot();
-    rig.exits("web", 1);
+    let mut rig = failed();
     reload(&mut rig, &set([web(true), simple("other")]));
     let log = reload_then_apply(&mut rig, &set([web(false), simple("other")]));
     assert!(log.contains("changes: []"), "{log}");
@@ -223,9 +227,7 @@ fn a_second_apply_has_nothing_to_do() {
 /// Its failure is forgotten, and with it that there is something to try again.
 #[test]
 fn apply_leaves_alone_what_has_no_failure_any_more() {
-    let mut rig = Rig::new(vec![web(false), simple("other")]);
-    rig.boot();
-    rig.exits("web", 1);
+    let mut rig = failed();
     let units = set([web(true), simple("other")]);
     reload(&mut rig, &units);
     request(&mut rig, Request::ResetFailed { unit: None });

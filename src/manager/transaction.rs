@@ -236,7 +236,7 @@ impl Manager {
         let mut known = BTreeSet::from([unit.clone()]);
         let mut closure = vec![(unit.clone(), tie)];
         let mut next = 0;
-        while let Some((leader, _)) = closure.get(next).cloned() {
+        while let Some(leader) = closure.get(next).map(|(name, _)| name.clone()) {
             next += 1;
             // A step that has run, and is not to remain, was needed before the others only.
             let unit = self.services.get(&leader).map(|service| &service.unit);
